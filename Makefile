@@ -1,0 +1,40 @@
+# Everything a newcomer needs: `make train`, `make test`. Both set up .venv first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup train test test-slow check format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): setup.py constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or make PYTHON=/path/to/it" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+setup: $(READY)  ## set up .venv with pinned versions
+
+train: $(READY)  ## train DVAE## on the built-in digits, evaluate and export it: runs/digits
+	$(BIN)/python run_training.py --model=dvaess --dataset=digits --log_dir=runs/digits
+
+test: $(READY)  ## run the test suite
+	$(BIN)/python -m pytest -q
+
+test-slow: $(READY)  ## run the long tests too
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+check: $(READY)  ## lint, format check and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q
+
+format: $(READY)  ## format the code and mend what lint can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv and caches (not the runs)
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Discrete variational autoencoders with Boltzmann machine priors: experiments, from data to evaluation."""

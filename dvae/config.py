@@ -1,0 +1,132 @@
+"""The settings of an experiment: one frozen dataclass, from which the command line's flags are generated."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from absl import flags
+
+from dvae.errors import UserError
+from dvae.systems import PRIOR_SAMPLERS, SYSTEMS
+
+
+def _setting(default: Any, group: str, help_text: str, **rules: Any) -> Any:
+    """A field with its help text and the rules its value must meet: `choices`, `least`, `most`, `above`."""
+    return dataclasses.field(default=default, metadata={"group": group, "help": help_text, **rules})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of a training run. `None` means: the published value for the model and the data set.
+
+    `dvae.published.fill_in` replaces the `None`s; `validate` checks each value and how they fit together.
+    """
+
+    model: str = _setting("dvaess", "Model", "published system", choices=tuple(SYSTEMS))
+    num_latents: int | None = _setting(None, "Model", "binary latents, both sides of the prior together", least=2)
+    num_groups: int = _setting(1, "Model", "L, groups of a directed posterior (dvaess has 1)", least=1)
+    shared_context: bool = _setting(True, "Model", "groups of a directed posterior share one hidden network")
+    hidden_units: int = _setting(200, "Model", "width of the hidden layers", least=1)
+    hidden_layers: int = _setting(2, "Model", "hidden layers of encoder and decoder", least=0)
+    beta: float | None = _setting(None, "Model", "sharpness of the relaxation", above=0.0)
+    num_gibbs_sweeps: int = _setting(10, "Model", "s, binary sweeps of dvaess's posterior in a step", least=1)
+    num_relaxed_sweeps: int = _setting(1, "Model", "t, relaxed sweeps of dvaess's posterior in a step", least=1)
+
+    dataset: str = _setting(
+        "digits", "Data", "digits, bars_and_stripes, binarized_mnist, omniglot, or the path of an .npz file"
+    )
+    data_dir: str = _setting("data", "Data", "folder of the data files; what is missing there is downloaded")
+
+    objective: str = _setting("elbo", "Objective", "what is maximised", choices=("elbo",))
+    num_samples: int = _setting(1, "Objective", "K, samples per example in training", least=1)
+    kl_warmup: float = _setting(0.3, "Objective", "fraction of training over which the KL weight rises", least=0, most=1)
+    weight_decay: float = _setting(1e-4, "Objective", "c in the penalty c * sum(w^2) / 2 of all kernels", least=0)
+
+    prior_sampler: str = _setting(
+        "population_annealing", "Prior sampler", "sampler of p(z)", choices=tuple(PRIOR_SAMPLERS)
+    )
+    num_particles: int = _setting(1000, "Prior sampler", "particles or chains", least=2)
+    prior_sweeps: int = _setting(40, "Prior sampler", "Gibbs sweeps of the particles in a step", least=1)
+
+    num_steps: int | None = _setting(None, "Training", "parameter updates", least=1)
+    batch_size: int = _setting(100, "Training", "examples in a step", least=2)
+    learning_rate: float = _setting(3e-3, "Training", "base rate of Adam; scheduled as published", above=0.0)
+    seed: int = _setting(0, "Training", "of the weights, the data's order and all sampling", least=0, most=2**31 - 1)
+    strategy: str = _setting("default", "Training", "devices: one", choices=("default",))
+
+    log_dir: str = _setting("runs/dvae", "Run directory", "where everything is written")
+    report_every: int = _setting(100, "Run directory", "steps between lines of metrics", least=1)
+    eval_every: int | None = _setting(None, "Run directory", "steps between evaluations on validation data", least=1)
+    checkpoint_every: int = _setting(1000, "Run directory", "steps between checkpoints", least=1)
+
+    valid_examples: int = _setting(1000, "Evaluation in training", "validation examples, spread evenly", least=1)
+    valid_samples: int = _setting(100, "Evaluation in training", "importance samples per example", least=1)
+    valid_temperatures: int = _setting(100, "Evaluation in training", "AIS temperatures of an RBM posterior", least=1)
+    valid_log_z_temperatures: int = _setting(
+        1000, "Evaluation in training", "AIS temperatures of the prior's log Z", least=1
+    )
+
+    test_examples: int = _setting(500, "Final evaluation", "test examples, spread evenly", least=1)
+    test_samples: int | None = _setting(None, "Final evaluation", "importance samples per example", least=1)
+    test_temperatures: int = _setting(500, "Final evaluation", "AIS temperatures of an RBM posterior", least=1)
+    test_log_z_temperatures: int = _setting(
+        10000, "Final evaluation", "AIS temperatures of the prior's log Z", least=1
+    )
+    log_z_chains: int = _setting(1024, "Final evaluation", "AIS chains for the prior's log Z", least=2)
+
+    def validate(self) -> None:
+        """Raises `UserError` for the first setting that breaks a rule. `None`s are filled in before."""
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+        if self.num_groups > SYSTEMS[self.model].most_groups:
+            raise UserError(f"--num_groups={self.num_groups}: must be 1 for {self.model}, whose posterior is one RBM")
+        if not self.shared_context:
+            raise UserError("--noshared_context: posteriors without shared context are not available; leave it out")
+        if self.num_latents % (2 * self.num_groups):
+            raise UserError(
+                f"--num_latents={self.num_latents}: must be divisible by 2 * num_groups ({2 * self.num_groups})"
+            )
+
+    @property
+    def num_left(self) -> int:
+        """Units on each side of the prior: half of the latents."""
+        return self.num_latents // 2
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    rules, flag = field.metadata, f"--{field.name}={value}"
+    if "choices" in rules and value not in rules["choices"]:
+        raise UserError(f"{flag}: must be one of {', '.join(rules['choices'])}")
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        raise UserError(f"{flag}: must be a finite number")
+    if "least" in rules and value < rules["least"]:
+        raise UserError(f"{flag}: must be at least {rules['least']}")
+    if "most" in rules and value > rules["most"]:
+        raise UserError(f"{flag}: must be at most {rules['most']}")
+    if "above" in rules and value <= rules["above"]:
+        raise UserError(f"{flag}: must be above {rules['above']:g}")
+
+
+_DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string, bool: flags.DEFINE_bool}
+
+
+def define_flags() -> dict[str, list[str]]:
+    """Defines one absl flag for every setting; returns the flags' names under their groups' headings."""
+    types = typing.get_type_hints(Config)
+    groups: dict[str, list[str]] = {}
+    for field in dataclasses.fields(Config):
+        kind = next(t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None))
+        choices = field.metadata.get("choices")
+        text = field.metadata["help"]
+        text += f": {' | '.join(choices)}" if choices else ""
+        text += "; if left out, the published value" if field.default is None else ""
+        _DEFINE[kind](field.name, field.default, text, allow_override=True)  # absl.logging has a --log_dir of its own
+        groups.setdefault(field.metadata["group"], []).append(field.name)
+    return groups
+
+
+def from_flags(values: flags.FlagValues) -> Config:
+    """The settings that the command line gave, not yet filled in."""
+    return Config(**{field.name: values[field.name].value for field in dataclasses.fields(Config)})

@@ -1,0 +1,116 @@
+"""What `run_eval.py` does: finds an exported model and data that fit it, and evaluates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from dvae.data import load_dataset, spread
+from dvae.errors import UserError
+from dvae.evaluation import evaluate, exact_nll, num_pixels, results_of
+from dvae.exporting import read_origin
+from dvae.run_directory import RunDirectory
+
+
+class Settings(NamedTuple):
+    """The flags of `run_eval.py`; None where one is left out."""
+
+    log_dir: str | None
+    saved_model: str | None
+    dataset: str | None
+    data_dir: str
+    split: str
+    num_examples: int | None
+    num_samples: int
+    posterior_temperatures: int | None
+    log_z_chains: int
+    log_z_temperatures: int
+    seed: int
+    output: str | None
+
+
+def check(settings: Settings) -> None:
+    """Raises `UserError` for a setting that cannot be, before anything is loaded."""
+    if (not settings.log_dir) == (not settings.saved_model):
+        raise UserError(f"--log_dir={settings.log_dir} --saved_model={settings.saved_model}: give one of the two")
+    counts = ("num_examples", "num_samples", "posterior_temperatures", "log_z_chains", "log_z_temperatures")
+    for name in counts:
+        least = 2 if name == "log_z_chains" else 1
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name}={value}: must be at least {least}")
+    if not 0 <= settings.seed < 2**31:
+        raise UserError(f"--seed={settings.seed}: must be between 0 and {2**31 - 1}")
+    if settings.output:
+        output_file(settings)
+
+
+def output_file(settings: Settings) -> Path:
+    """Where the results go. Raises `UserError` if that cannot be written."""
+    path = Path(settings.output).expanduser()
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--output={settings.output}: must be a file in a folder that exists")
+    return path
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Evaluates, with a progress bar; returns the content of `results.json`."""
+    folder = Path(settings.saved_model).expanduser() if settings.saved_model else _exported_by(settings.log_dir)
+    model, origin = _load(folder)
+    functions = model.signatures
+    dataset_name = settings.dataset or origin["settings"]["dataset"]
+    dataset = load_dataset(dataset_name, settings.data_dir)
+    if dataset.num_pixels != num_pixels(functions):
+        raise UserError(
+            f"--dataset={dataset_name}: has {dataset.num_pixels} pixels, the model in {folder} has "
+            f"{num_pixels(functions)}: must be alike"
+        )
+    images = dataset.split(settings.split)
+    images = images[spread(len(images), settings.num_examples or len(images))]
+    if settings.posterior_temperatures is not None:
+        if model.posterior_temperatures is None:
+            raise UserError(
+                f"--posterior_temperatures={settings.posterior_temperatures}: the posterior in {folder} is sampled "
+                "exactly, without annealing; leave it out"
+            )
+        model.posterior_temperatures.assign(settings.posterior_temperatures)
+    evaluation = evaluate(
+        functions,
+        images,
+        num_samples=settings.num_samples,
+        log_z_chains=settings.log_z_chains,
+        log_z_temperatures=settings.log_z_temperatures,
+        seed=settings.seed,
+        progress=True,
+    )
+    return results_of(
+        evaluation,
+        exact_nll=exact_nll(functions, images),
+        model=origin["settings"]["model"],
+        dataset=dataset_name,
+        split=settings.split,
+        step=origin["step"],
+        seconds=origin["seconds"],
+        seed=settings.seed,
+    )
+
+
+def _exported_by(log_dir: str) -> Path:
+    run_directory = RunDirectory(log_dir)
+    if not run_directory.config_file.exists():
+        raise UserError(f"--log_dir={log_dir}: must be the folder of a run (it has no config.json)")
+    if not run_directory.saved_model.exists():
+        raise UserError(f"--log_dir={log_dir}: the run has not finished, so nothing is exported; start it again first")
+    return run_directory.saved_model
+
+
+def _load(folder: Path):
+    try:
+        origin = read_origin(folder)
+        origin["settings"]["model"], origin["settings"]["dataset"], origin["step"], origin["seconds"]
+        return tf.saved_model.load(str(folder)), origin
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: must be a model exported by this program ({reason})") from error

@@ -1,0 +1,184 @@
+"""A training run from beginning to end: the outer loop around the graph of many steps, and all that it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dvae import pictures
+from dvae.config import Config
+from dvae.data import BatchOrder, Dataset, spread
+from dvae.errors import UserError
+from dvae.evaluation import evaluate, exact_nll, results_of
+from dvae.exporting import InferenceModel
+from dvae.monitoring import Monitor
+from dvae.run_directory import RunDirectory, write_json
+from dvae.train_state import TrainState
+from dvae.training import METRICS, Trainer, new_state
+
+_PICTURES = 40
+_HISTOGRAM_EXAMPLES = 100
+
+
+class Experiment:
+    """One training run in a run directory.
+
+    Args:
+      config: filled in and validated.
+      dataset: as named in it.
+      order: in which its training examples are visited.
+      run: opened for this configuration.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, order: BatchOrder, run: RunDirectory) -> None:
+        self.config, self.dataset, self.order, self.run = config, dataset, order, run
+        self.state: TrainState = new_state(config, dataset)
+        self.trainer = Trainer(config, dataset, self.state)
+        self.inference = InferenceModel(self.state.model)
+        self._compile_seconds: float | None = None
+        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        checkpoint = self.state.checkpoint(seconds=self.seconds)
+        self.checkpoints = tf.train.CheckpointManager(checkpoint, str(run.checkpoints), max_to_keep=2)
+        self.checkpoints.restore_or_initialize()
+
+    @property
+    def step(self) -> int:
+        """Parameter updates done."""
+        return int(self.state.global_step)
+
+    def train(self) -> None:
+        """Trains from where the run is to its last step."""
+        config = self.config
+        monitor = Monitor(self.run, num_steps=config.num_steps, first_step=self.step)
+        if self.step:
+            monitor.say(f"resuming at step {self.step}")
+        try:
+            while self.step < config.num_steps:
+                self._report_steps(monitor, self._next_stop() - self.step)
+                if self._due(config.eval_every):
+                    self._evaluate_on_validation(monitor)
+                if self._due(config.checkpoint_every):
+                    self.checkpoints.save(checkpoint_number=self.step)
+        finally:
+            monitor.close()
+
+    def finish(self) -> dict[str, Any]:
+        """Exports the best model, evaluates what was exported once on test data, writes results and pictures."""
+        config = self.config
+        self.state.use_best()
+        self.state.model.posterior.anneal_for(config.test_temperatures)
+        origin = {"step": int(self.state.best_step), "seconds": float(self.seconds)}
+        self.inference.save(self.run.saved_model, origin={"settings": dataclasses.asdict(config)} | origin)
+        functions = tf.saved_model.load(str(self.run.saved_model)).signatures
+        images = self.dataset.test[spread(len(self.dataset.test), config.test_examples)]
+        evaluation = evaluate(
+            functions,
+            images,
+            num_samples=config.test_samples,
+            log_z_chains=config.log_z_chains,
+            log_z_temperatures=config.test_log_z_temperatures,
+            seed=config.seed,
+            progress=True,
+        )
+        for path, picture in zip(
+            (self.run.samples_picture, self.run.reconstructions_picture), self._pictures(functions).values(), strict=True
+        ):
+            pictures.save(path, picture)
+        context = {"model": config.model, "dataset": config.dataset, "split": "test", "seed": config.seed}
+        results = results_of(evaluation, exact_nll=exact_nll(functions, images), **context, **origin)
+        write_json(self.run.results_file, results)
+        return results
+
+    def _report_steps(self, monitor: Monitor, num_steps: int) -> None:
+        """Runs `num_steps` steps and reports the means of their metrics.
+
+        The first step of a process is timed apart: it compiles the graph.
+        """
+        first = self.step
+        indices = self.order.indices(first, num_steps)
+        totals = dict.fromkeys(METRICS, 0.0)
+        if self._compile_seconds is None:
+            self._compile_seconds = self._timed_steps(indices[:1], totals)
+            monitor.say(f"compiled in {self._compile_seconds:.1f} s")
+            monitor.progress(1)
+            indices = indices[1:]
+        elapsed = self._timed_steps(indices, totals)
+        monitor.progress(len(indices))
+        means = {name: total / num_steps for name, total in totals.items()}
+        if not all(math.isfinite(value) for value in means.values()):
+            raise UserError(
+                f"--learning_rate={self.config.learning_rate:g}: training diverged between steps {first} and "
+                f"{first + num_steps} (a loss is not finite); the last checkpoint is kept; try a lower rate"
+            )
+        rate = float(self.state.optimizer.learning_rate)
+        seconds_per_step = elapsed / len(indices) if len(indices) else None
+        monitor.scalars("train", self.step, means | {"learning_rate": rate, "seconds_per_step": seconds_per_step})
+
+    def _timed_steps(self, indices: np.ndarray, totals: dict[str, float]) -> float:
+        """Runs a step for each row of `indices [steps, B]`, adds their metrics to `totals`, returns the seconds."""
+        start = time.perf_counter()
+        for name, value in self.trainer.run_steps(tf.constant(indices)).items():
+            totals[name] += float(value)
+        elapsed = time.perf_counter() - start
+        self.seconds.assign_add(elapsed)
+        return elapsed
+
+    def _evaluate_on_validation(self, monitor: Monitor) -> None:
+        config, posterior = self.config, self.state.model.posterior
+        start = time.perf_counter()
+        posterior.anneal_for(config.valid_temperatures)
+        images = self.dataset.valid[spread(len(self.dataset.valid), config.valid_examples)]
+        evaluation = evaluate(
+            self.inference.functions,
+            images,
+            num_samples=config.valid_samples,
+            log_z_chains=config.log_z_chains,
+            log_z_temperatures=config.valid_log_z_temperatures,
+            seed=config.seed,
+        )
+        prior_state = self.state.read_prior()
+        drift = float(prior_state.log_z) - evaluation.log_z
+        self.state.write_prior(prior_state._replace(log_z=tf.constant(evaluation.log_z, tf.float64)))
+        best = self.state.keep_if_best(evaluation.nll)
+        names = ("nll", "nll_standard_error", "elbo", "log_z", "log_z_standard_error", "effective_sample_size")
+        values = {name: getattr(evaluation, name) for name in names}
+        seconds = time.perf_counter() - start
+        monitor.scalars("valid", self.step, values | {"tracked_log_z_drift": drift, "evaluation_seconds": seconds})
+        monitor.images(self.step, self._pictures(self.inference.functions))
+        monitor.histograms(self.step, self._parameters())
+        monitor.say(
+            f"step {self.step}: validation NLL {evaluation.nll:.2f} +- {evaluation.nll_standard_error:.2f} nats "
+            f"({evaluation.num_examples} examples, {evaluation.num_samples} samples){', the best so far' if best else ''}"
+        )
+
+    def _pictures(self, functions) -> dict[str, np.ndarray]:
+        seed = tf.constant([self.config.seed, 0])
+        originals = self.dataset.valid[spread(len(self.dataset.valid), _PICTURES)]
+        samples = functions["generate"](num_samples=tf.constant(2 * _PICTURES), seed=seed)["probabilities"]
+        reconstructions = functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed)["probabilities"]
+        pairs = pictures.beside(originals, reconstructions.numpy())
+        return {
+            "prior_samples": pictures.grid(samples.numpy(), self.dataset.image_shape),
+            "originals_and_reconstructions": pictures.grid(pairs, self.dataset.image_shape),
+        }
+
+    def _parameters(self) -> dict[str, tf.Tensor]:
+        values = {f"prior/{name}": value for name, value in self.state.model.prior.rbm()._asdict().items()}
+        if self.state.model.posterior.has_parameters:
+            x = tf.constant(self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.float32)
+            parameters = self.inference.functions["posterior_parameters"](x=x)
+            values |= {f"posterior/{name}": value for name, value in parameters.items()}
+        return values
+
+    def _next_stop(self) -> int:
+        """The next step at which there is something to do."""
+        every = (self.config.report_every, self.config.eval_every, self.config.checkpoint_every)
+        return min(self.config.num_steps, *((self.step // n + 1) * n for n in every))
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.num_steps

@@ -1,0 +1,143 @@
+"""The SavedModel: what a trained model can do, by signature, without this project's code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from models.autoencoder import DiscreteVAE
+from samplers import annealed_importance, gibbs, population_annealing
+from samplers.annealing_path import linear_betas, uniform_base
+from samplers.weights import effective_sample_size, log_mean_exp
+
+_ORIGIN = "assets.extra/run.json"
+_SEED = tf.TensorSpec([2], tf.int32, "seed")
+_COUNT = tf.TensorSpec([], tf.int32, "num_samples")
+_PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
+
+
+class InferenceModel(tf.Module):
+    """A model's signatures as functions of named tensors, each returning a dictionary of tensors.
+
+    Evaluation in training uses `functions` in place; `save` writes them as a SavedModel, whose `signatures` are the
+    same functions.
+
+    Attributes:
+      functions: by signature name.
+    """
+
+    def __init__(self, model: DiscreteVAE) -> None:
+        super().__init__(name="inference_model")
+        self.model = model
+        # At the top of the saved object, so that whoever loads it can anneal an RBM posterior for longer.
+        self.posterior_temperatures = getattr(model.posterior, "num_temperatures", None)
+        x = tf.TensorSpec([None, model.likelihood.num_pixels], tf.float32, "x")
+        z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
+        log_z = tf.TensorSpec([], tf.float32, "log_z")
+        counts = [tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")]
+        inputs = {
+            self.decode: [z],
+            self.prior_energy: [z],
+            self.sample_prior: [_COUNT, _SEED],
+            self.generate: [_COUNT, _SEED],
+            self.sample_posterior: [x, _COUNT, _SEED],
+            self.reconstruct: [x, _SEED],
+            self.log_partition: [*counts, _SEED],
+            self.log_likelihood: [x, _COUNT, log_z, _SEED],
+        }
+        if model.posterior.has_parameters:
+            inputs[self.posterior_parameters] = [x]
+        self.functions: Mapping[str, Callable[..., dict[str, tf.Tensor]]] = {
+            method.__name__: tf.function(method, input_signature=signature) for method, signature in inputs.items()
+        }
+
+    def decode(self, z):
+        """Pixel logits of binary latents."""
+        return {"logits": self.model.likelihood.logits(z, training=False)}
+
+    def prior_energy(self, z):
+        """`E(z)` in nats, `p(z) = exp(-E(z)) / Z`."""
+        prior = self.model.prior.rbm()
+        return {"energy": prior.energy(*prior.split(z))}
+
+    def sample_prior(self, num_samples, seed):
+        """Latents from p(z): population annealing, a random part of the population, and further sweeps."""
+        anneal_seed, shuffle_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 3))
+        prior = self.model.prior.rbm()
+        population = population_annealing.sample(
+            prior,
+            uniform_base(prior),
+            betas=linear_betas(_PRIOR_TEMPERATURES),
+            num_particles=tf.maximum(num_samples, _PRIOR_PARTICLES),
+            seed=anneal_seed,
+        )
+        left = tf.random.experimental.stateless_shuffle(population.left, shuffle_seed)[:num_samples]
+        state = gibbs.sweep(prior, left, gibbs_seed, num_sweeps=tf.constant(_PRIOR_SWEEPS))
+        return {"z": tf.concat([state.left, state.right], axis=-1)}
+
+    def generate(self, num_samples, seed):
+        """Pixel probabilities of latents from the prior."""
+        z = self.sample_prior(num_samples, seed)["z"]
+        return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z, training=False))}
+
+    def sample_posterior(self, x, num_samples, seed):
+        """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
+        z, log_q = self.model.posterior.sample(x, num_samples=num_samples, seed=seed)
+        return {"z": z, "log_q": log_q}
+
+    def reconstruct(self, x, seed):
+        """Pixel probabilities of one sample of q(z | x)."""
+        z, _ = self.model.posterior.sample(x, num_samples=1, seed=seed)
+        return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z[0], training=False))}
+
+    def log_partition(self, num_chains, num_temperatures, seed):
+        """log Z of the prior by AIS from the uniform distribution, with its standard error, nats."""
+        prior = self.model.prior.rbm()
+        annealed = annealed_importance.sample(
+            prior, uniform_base(prior), betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
+        )
+        return {
+            "log_z": tf.cast(annealed.log_z, tf.float32),
+            "standard_error": tf.cast(annealed.standard_error, tf.float32),
+        }
+
+    def log_likelihood(self, x, num_samples, log_z, seed):
+        """Importance-weighted `log p(x)`, its effective sample size, and the ELBO, given the prior's log Z, nats."""
+        draws = self.model.posterior.draw(x, num_samples=num_samples, seed=seed)
+        log_ratio = self.model.log_joint(x, draws.z, log_z) - draws.log_q  # [K, B]
+        log_weights = draws.log_weights + log_ratio
+        return {
+            "log_likelihood": log_mean_exp(log_weights, axis=0),
+            "effective_sample_size": effective_sample_size(log_weights, axis=0),
+            "elbo": tf.reduce_mean(tf.exp(draws.log_weights) * log_ratio, axis=0),
+        }
+
+    def posterior_parameters(self, x):
+        """The parameters of q(z | x)."""
+        return self.model.posterior.parameters(x)
+
+    def save(self, folder: Path, *, origin: dict[str, Any]) -> None:
+        """Writes the SavedModel; what was in `folder` before stays whole until the new one is complete.
+
+        Args:
+          folder: where.
+          origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
+        """
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        signatures = {name: function.get_concrete_function() for name, function in self.functions.items()}
+        tf.saved_model.save(self, str(partial), signatures=signatures)
+        (partial / _ORIGIN).parent.mkdir()
+        (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """What `save` was told of the run: `settings`, `step`, `seconds`. Raises OSError or ValueError without it."""
+    return json.loads((folder / _ORIGIN).read_text())

@@ -1,0 +1,47 @@
+"""Examples as one grey picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+_COLUMNS = 10
+_SMALLEST_SIDE = 28  # small images are enlarged to about this many pixels
+
+
+def grid(probabilities: np.ndarray, image_shape: tuple[int, int] | None, *, columns: int = _COLUMNS) -> np.ndarray:
+    """Examples side by side, row by row, white where a pixel's probability is 1.
+
+    Args:
+      probabilities: `[n, D]` in [0, 1].
+      image_shape: (height, width); None shows every example as a line.
+      columns: examples in a row.
+
+    Returns:
+      uint8 `[height, width, 1]`.
+    """
+    num = len(probabilities)
+    height, width = image_shape or (1, probabilities.shape[1])
+    columns = columns if image_shape else 1
+    rows = -(-num // columns)
+    tiles = np.full((rows * columns, height + 1, width + 1), 0.5)  # a grey line between tiles
+    tiles[:num, :height, :width] = probabilities.reshape(num, height, width)
+    picture = tiles.reshape(rows, columns, height + 1, width + 1).transpose(0, 2, 1, 3)
+    picture = picture.reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
+    factor = max(1, round(2 * _SMALLEST_SIDE / max(height, 2)))
+    return np.kron(np.round(255 * picture).astype(np.uint8), np.ones((factor, factor), np.uint8))[..., None]
+
+
+def beside(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Rows of originals alternating with rows of their reconstructions, `[n, D]` each, as input for `grid`."""
+    num, pixels = originals.shape
+    columns = min(_COLUMNS, num)
+    pairs = np.stack([originals[: num - num % columns], reconstructions[: num - num % columns]])
+    return pairs.reshape(2, -1, columns, pixels).transpose(1, 0, 2, 3).reshape(-1, pixels)
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture as PNG."""
+    tf.io.write_file(str(path), tf.io.encode_png(picture))

@@ -1,0 +1,123 @@
+"""The run directory: which files it holds, when a run may continue in it, and how they are written whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.errors import UserError
+
+_PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy")
+# Where things lie and whether to resume does not change a run.
+_PLACES = ("log_dir", "data_dir")
+
+
+class RunDirectory:
+    """Files of one training run, at `config.log_dir`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self.config_file = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.saved_model = self.path / "saved_model"
+        self.results_file = self.path / "results.json"
+        self.samples_picture = self.path / "samples.png"
+        self.reconstructions_picture = self.path / "reconstructions.png"
+
+    def open(self, config: Config, dataset: Dataset, *, resume: bool) -> None:
+        """Makes the directory for a new run, or checks that the run in it is this one.
+
+        Raises:
+          UserError: the directory cannot be written, holds something else, or another run.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            occupied = any(self.path.iterdir())
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise UserError(f"--log_dir={self.path}: must be a folder that can be written ({error.strerror})") from error
+        settings = _described(config, dataset)
+        if not occupied:
+            write_json(self.config_file, settings)
+            return
+        if not self.config_file.exists():
+            raise UserError(f"--log_dir={self.path}: is not empty and holds no run (no config.json): choose another")
+        if not resume:
+            raise UserError(f"--noresume: --log_dir={self.path} holds a run already: choose another --log_dir")
+        self._refuse_another_run(settings)
+
+    def _refuse_another_run(self, settings: dict[str, Any]) -> None:
+        try:
+            before = json.loads(self.config_file.read_text())
+            differing = [name for name in settings["settings"] if before["settings"].get(name, "missing") != settings["settings"][name]]
+            differing = [name for name in differing if name not in _PLACES]
+            checksum = before["data"]["checksum"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"--log_dir={self.path}: config.json is not one of this program: choose another") from error
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"--{name}={settings['settings'][name]}: the run in --log_dir={self.path} has "
+                f"{before['settings'].get(name, 'no such setting')}: choose another --log_dir or the same settings"
+            )
+        if checksum != settings["data"]["checksum"]:
+            raise UserError(
+                f"--dataset={settings['settings']['dataset']}: the data differ from those of the run in "
+                f"--log_dir={self.path} (checksum): choose another --log_dir or restore the data"
+            )
+
+    def read_settings(self) -> dict[str, Any]:
+        """The settings of the run that is here. Raises `UserError` if there is none."""
+        try:
+            return json.loads(self.config_file.read_text())["settings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--log_dir={self.path}: must be the folder of a run (no readable config.json)") from error
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops the lines of `metrics.jsonl` after `step`, which a resumed run will write again."""
+        if self.metrics_file.exists():
+            lines = self.metrics_file.read_text().splitlines()
+            write_text(self.metrics_file, "".join(line + "\n" for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:  # the line that a killed run was writing
+        return float("inf")
+
+
+def _described(config: Config, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "settings": dataclasses.asdict(config),
+        "data": {
+            "name": dataset.name,
+            "checksum": dataset.checksum,
+            "train": len(dataset.train),
+            "valid": len(dataset.valid),
+            "test": len(dataset.test),
+            "pixels": dataset.num_pixels,
+            "binarization": "drawn afresh in every training batch" if dataset.dynamic else "static",
+        },
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)

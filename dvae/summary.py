@@ -1,0 +1,37 @@
+"""A run in words, for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.systems import SYSTEMS
+
+
+def describe_run(config: Config, dataset: Dataset) -> str:
+    """What is about to be trained, on what."""
+    binarization = "binarized afresh in every batch" if dataset.dynamic else "static binary"
+    groups = f", {config.num_groups} groups" if config.num_groups > 1 else ""
+    return (
+        f"{SYSTEMS[config.model].title} with {config.num_latents} latents{groups} on {config.dataset}: "
+        f"{len(dataset.train)} / {len(dataset.valid)} / {len(dataset.test)} examples of {dataset.num_pixels} pixels, "
+        f"{binarization}\n"
+        f"{config.num_steps} steps of {config.batch_size}, seed {config.seed}; everything is written to {config.log_dir}"
+    )
+
+
+def describe_results(results: dict[str, Any], folder: Path) -> str:
+    """The final evaluation, and where its files lie."""
+    lines = [
+        f"{results['split']} NLL {results['nll']:.3f} +- {results['nll_standard_error']:.3f} nats "
+        f"(standard error over {results['num_examples']} examples; {results['num_samples']} importance samples each)",
+        f"ELBO {results['elbo']:.3f} nats; log Z of the prior {results['log_z']:.3f} +- "
+        f"{results['log_z_standard_error']:.3f} nats by AIS; model of step {results['step']}",
+    ]
+    if results["exact_nll"] is not None:
+        lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")
+    lines.append(f"results: {folder}/results.json   pictures: {folder}/samples.png, {folder}/reconstructions.png")
+    lines.append(f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}")
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""One training step, and the inner loop: a graph of many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from dvae import objectives, schedules
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.systems import PRIOR_SAMPLERS, build_model
+from dvae.train_state import TrainState
+from samplers.log_partition import log_z_with_gradient
+from samplers.persistent_chains import PersistentInfo
+
+# Streams of random numbers that belong to a run's seed: (run seed, stream) is an int32[2] seed.
+_STATE_STREAM, _STEP_STREAM = 1, 2
+
+
+class StepSeeds(NamedTuple):
+    """The seeds of one step, named for their consumers."""
+
+    binarization: tf.Tensor
+    prior: tf.Tensor
+    posterior: tf.Tensor
+
+    @classmethod
+    def of(cls, run_seed: int, step: tf.Tensor) -> StepSeeds:
+        step_seed = tf.random.fold_in(tf.constant([run_seed, _STEP_STREAM]), tf.cast(step, tf.int32))
+        return cls(*tf.unstack(tf.random.split(step_seed, len(cls._fields))))
+
+
+def new_state(config: Config, dataset: Dataset) -> TrainState:
+    """The state before step 0."""
+    model = build_model(config, dataset.mean_pixel)
+    rate = schedules.learning_rate(base=config.learning_rate, num_steps=config.num_steps)
+    optimizer = keras.optimizers.Adam(rate, epsilon=1e-3)
+    optimizer.build(model.trainable_variables)
+    return TrainState(
+        model=model,
+        optimizer=optimizer,
+        num_examples=len(dataset.train),
+        num_samples=config.num_samples,
+        num_particles=config.num_particles,
+        seed=tf.constant([config.seed, _STATE_STREAM]),
+    )
+
+
+class Trainer:
+    """Runs training steps on the device.
+
+    Args:
+      config: validated.
+      dataset: its training split stays in memory in its own type.
+      state: what the steps change.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, state: TrainState) -> None:
+        self.config = config
+        self.state = state
+        self._examples = tf.constant(dataset.train)
+        self._dynamic = dataset.dynamic
+        self._prior_step: Callable = PRIOR_SAMPLERS[config.prior_sampler]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def run_steps(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step for each row of `indices [steps, B]`; the *sums* over the steps of what `step` returns."""
+        totals = {name: tf.constant(0.0) for name in METRICS}
+        for row in tf.range(tf.shape(indices)[0]):
+            metrics = self.step(tf.ensure_shape(indices[row], [self.config.batch_size]))
+            totals = {name: totals[name] + metrics[name] for name in METRICS}
+        return totals
+
+    def step(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One parameter update on examples `index [B]`: Algorithm 1 of [DVAE##], or its directed counterpart."""
+        config, state = self.config, self.state
+        seeds = StepSeeds.of(config.seed, state.global_step)
+        x = self._batch(index, seeds.binarization)
+        kl_weight = schedules.kl_weight(state.global_step, warmup=config.kl_warmup, num_steps=config.num_steps)
+
+        prior_state, prior_info = self._move_prior(seeds.prior)
+        metrics, chains = self._update(
+            x, state.chains.read(index), prior_state.left, prior_state.log_z, kl_weight=kl_weight, seed=seeds.posterior
+        )
+        state.chains.write(index, chains)
+        state.global_step.assign_add(1)
+        ess = tf.cast(prior_info.effective_sample_size, tf.float32)
+        return metrics | {"kl_weight": kl_weight, "prior_effective_sample_size": ess}
+
+    @tf.function(jit_compile=True)
+    def _update(self, x, chains, particles, log_z, *, kl_weight, seed):
+        """Gradients and parameter update, given the prior's particles; returns metrics and the next chains."""
+        model, optimizer = self.state.model, self.state.optimizer
+        with tf.GradientTape() as tape:
+            prior = model.prior.rbm()
+            terms = model.relaxed_terms(
+                x,
+                prior=prior,
+                log_z=log_z_with_gradient(prior, particles, tf.cast(log_z, tf.float32)),
+                num_samples=self.config.num_samples,
+                seed=seed,
+                chains=chains,
+            )
+            objective = objectives.elbo(terms.log_likelihood, terms.divergence, kl_weight=kl_weight)
+            weight_decay = tf.add_n(model.losses)
+            loss = objective.loss + weight_decay
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        return objective.metrics | {"weight_decay": weight_decay}, terms.chains
+
+    def _batch(self, index: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The examples as binary float32 `[B, D]`; grey ones are binarized afresh."""
+        x = tf.cast(tf.gather(self._examples, index), tf.float32)
+        if self._dynamic:
+            x = tf.cast(tf.random.stateless_uniform(tf.shape(x), seed) < x, tf.float32)
+        return x
+
+    def _move_prior(self, seed: tf.Tensor):
+        """Brings the prior's particles to its current parameters."""
+        rbm, sweeps = self.state.model.prior.rbm(), self.config.prior_sweeps
+        prior_state, info = self._prior_step(rbm, self.state.read_prior(), seed, num_sweeps=sweeps)
+        self.state.write_prior(prior_state)
+        return prior_state, info
+
+
+METRICS = ("relaxed_log_likelihood", "weight_decay", "kl_weight", "prior_effective_sample_size")

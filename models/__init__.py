@@ -1,0 +1,1 @@
+"""What p and q are: Keras layers that own every trainable variable."""

@@ -1,0 +1,147 @@
+"""The undirected posterior of DVAE##: an encoder network whose output is a Boltzmann machine for every x."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from models.networks import LayerFactory
+from models.posterior import Posterior, PosteriorDraws
+from models.relaxations import Relaxation
+from samplers import annealed_importance, gibbs
+from samplers.annealing_path import biases_base, linear_betas
+from samplers.rbm import RBM
+from samplers.weights import resample
+
+_SWEEPS_AFTER_RESAMPLING = 10
+
+
+class RBMSample(NamedTuple):
+    """Relaxed samples of an RBM posterior.
+
+    Attributes:
+      zeta: `[K, B, units]`, differentiable through the relaxed sweeps.
+      rbm: `q(z | x)`, a batch of machines.
+      means: `[K, B, units]`: zeta with its left half replaced by its conditional means `sigma(a + W zeta_right)`
+        (Rao-Blackwellised), for terms that are linear in the left units.
+      chains: binary left states after the Gibbs sweeps, `[K, B, N]`.
+    """
+
+    zeta: tf.Tensor
+    rbm: RBM
+    means: tf.Tensor
+    chains: tf.Tensor
+
+
+class RBMPosterior(Posterior):
+    """`q(z | x) = RBM(z; phi(x))`, sampled in training by Algorithm 1 of DVAE##.
+
+    The network's outputs `u1 [N]`, `u2 [M]`, `J [N, M]` become
+
+        J <- batch_norm(J) 1.5 / sqrt(N),   W = 4 J,   a = 2 (u1 - sum_j J_ij),   b = 2 (u2 - sum_i J_ij)
+
+    which in spins `s = 2 z - 1` is an Ising model with couplings J and fields u: the fields do not change when the
+    couplings do.
+
+    Args:
+      factory: makes the layers.
+      relaxation: of each unit, in the relaxed sweeps.
+      mean_pixel: subtracted from x, `[D]`.
+      num_left, num_right: units on either side.
+      num_hidden_layers: of the encoder.
+      num_gibbs_sweeps: s, binary sweeps from the persistent chain, without gradient.
+      num_relaxed_sweeps: t, relaxed sweeps, through which the gradient flows.
+    """
+
+    def __init__(
+        self,
+        factory: LayerFactory,
+        relaxation: Relaxation,
+        *,
+        mean_pixel: tf.Tensor,
+        num_left: int,
+        num_right: int,
+        num_hidden_layers: int,
+        num_gibbs_sweeps: int,
+        num_relaxed_sweeps: int,
+    ) -> None:
+        super().__init__()
+        self.relaxation = relaxation
+        self.mean_pixel = mean_pixel
+        self.num_left, self.num_right = num_left, num_right
+        self.num_units = num_left + num_right
+        self.num_gibbs_sweeps = num_gibbs_sweeps
+        self.num_relaxed_sweeps = num_relaxed_sweeps
+        self.hidden = factory.hidden_stack(mean_pixel.shape[0], num_hidden_layers)
+        self.outputs = factory.dense(self.hidden.num_outputs, num_left + num_right + num_left * num_right)
+        self.coupling_norm = factory.batch_norm(num_left * num_right)
+        # Saved, never trained: an exported model can be told to anneal longer.
+        self.num_temperatures = tf.Variable(500, trainable=False, dtype=tf.int32, name="num_temperatures")
+        self.built = True
+
+    @property
+    def chain_units(self) -> int:
+        return self.num_left
+
+    def anneal_for(self, num_temperatures: int) -> None:
+        self.num_temperatures.assign(num_temperatures)
+
+    has_parameters = True
+
+    def parameters(self, x):
+        return self.rbm(x, training=False)._asdict()
+
+    def rbm(self, x: tf.Tensor, *, training: bool) -> RBM:
+        """`phi(x)`: a batch of machines, differentiable in the encoder's parameters."""
+        outputs = self.outputs(self.hidden(x - self.mean_pixel, training=training))
+        u_left, u_right, coupling = tf.split(outputs, [self.num_left, self.num_right, -1], axis=-1)
+        coupling = self.coupling_norm(coupling, training=training) * (1.5 / math.sqrt(self.num_left))
+        coupling = tf.reshape(coupling, [-1, self.num_left, self.num_right])
+        return RBM(
+            bias_left=2 * (u_left - tf.reduce_sum(coupling, axis=2)),
+            bias_right=2 * (u_right - tf.reduce_sum(coupling, axis=1)),
+            weights=4 * coupling,
+        )
+
+    def sample_relaxed(self, x, *, num_samples, seed, chains) -> RBMSample:
+        rbm = self.rbm(x, training=True)
+        gibbs_seed, relaxed_seed = tf.unstack(tf.random.split(seed, 2))
+        frozen = RBM(*(tf.stop_gradient(parameter) for parameter in rbm))
+        chains = gibbs.sweep(frozen, chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
+        chains = tf.stop_gradient(tf.ensure_shape(chains, [num_samples, None, self.num_left]))
+
+        left = chains
+        for sweep_seed in tf.unstack(tf.random.split(relaxed_seed, self.num_relaxed_sweeps)):
+            right_seed, left_seed = tf.unstack(tf.random.split(sweep_seed, 2))
+            right = self.relaxation.sample(rbm.right_logits(left), right_seed)
+            left_logits = rbm.left_logits(right)
+            left = self.relaxation.sample(left_logits, left_seed)
+        zeta = tf.concat([left, right], axis=-1)
+        return RBMSample(zeta, rbm, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains)
+
+    def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
+        """Weighted draws by AIS from the biases alone, `num_temperatures` temperatures."""
+        rbm, annealed = self._anneal(x, num_samples, seed)
+        log_q = -rbm.energy(annealed.left, annealed.right) - tf.cast(annealed.log_z, tf.float32)
+        log_weights = tf.cast(annealed.log_weights - annealed.log_z, tf.float32)
+        return PosteriorDraws(tf.concat([annealed.left, annealed.right], axis=-1), log_q, log_weights)
+
+    def sample(self, x, *, num_samples, seed):
+        """AIS draws resampled by their weights, then a few sweeps, so that no two of them are copies."""
+        anneal_seed, resample_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 3))
+        rbm, annealed = self._anneal(x, num_samples, anneal_seed)
+        ancestors = tf.transpose(resample(annealed.log_weights, resample_seed))  # [B, K]
+        left = tf.gather(tf.transpose(annealed.left, [1, 0, 2]), ancestors, batch_dims=1)
+        left = tf.transpose(left, [1, 0, 2])
+        left, right = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))
+        log_q = -rbm.energy(left, right) - tf.cast(annealed.log_z, tf.float32)
+        return tf.concat([left, right], axis=-1), log_q
+
+    def _anneal(self, x, num_samples, seed) -> tuple[RBM, annealed_importance.AnnealedSample]:
+        rbm = self.rbm(x, training=False)
+        annealed = annealed_importance.sample(
+            rbm, biases_base(rbm), betas=linear_betas(self.num_temperatures), num_chains=num_samples, seed=seed
+        )
+        return rbm, annealed

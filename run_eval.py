@@ -1,0 +1,53 @@
+"""Evaluates a trained model: importance-weighted NLL, ELBO, log Z, and the exact NLL where it can be enumerated.
+
+    python run_eval.py --log_dir=runs/digits
+    python run_eval.py --saved_model=some/saved_model --dataset=binarized_mnist --split=test --num_samples=4000
+"""
+
+import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
+import json
+
+from absl import flags
+
+from dvae import command_line, evaluating
+from dvae.run_directory import write_json
+
+
+def define_flags() -> dict[str, list[str]]:
+    text, count = flags.DEFINE_string, flags.DEFINE_integer
+    text("log_dir", None, "folder of a finished run", allow_override=True)  # absl.logging has a --log_dir of its own
+    text("saved_model", None, "folder of an exported model (instead of --log_dir)")
+    text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
+    text("data_dir", "data", "folder of the data files")
+    text("split", "test", "train | valid | test")
+    count("num_examples", None, "examples, spread evenly over the split; if left out, all")
+    count("num_samples", 4000, "importance samples per example")
+    count("posterior_temperatures", None, "AIS temperatures of an RBM posterior; if left out, as exported")
+    count("log_z_chains", 1024, "AIS chains for the prior's log Z")
+    count("log_z_temperatures", 10000, "AIS temperatures for the prior's log Z")
+    count("seed", 0, "of all sampling")
+    text("output", None, "file to write the results to, as JSON; they are printed in any case")
+    return {
+        "Model": ["log_dir", "saved_model"],
+        "Data": ["dataset", "data_dir", "split", "num_examples"],
+        "Evaluation": ["num_samples", "posterior_temperatures", "log_z_chains", "log_z_temperatures", "seed"],
+        "Output": ["output"],
+    }
+
+
+def main() -> None:
+    settings = evaluating.Settings(**{name: flags.FLAGS[name].value for name in evaluating.Settings._fields})
+    evaluating.check(settings)
+    results = evaluating.run(settings)
+    if settings.output:
+        write_json(evaluating.output_file(settings), results)
+    print(json.dumps(results, indent=2))
+
+
+def cli() -> None:
+    """Defines the flags and runs `main`."""
+    command_line.run(main, description=__doc__, groups=define_flags())
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,48 @@
+"""Trains a discrete variational autoencoder: DVAE##, PWL or GumBolt.
+
+    python run_training.py --model=dvaess --dataset=digits --log_dir=runs/digits
+
+Starting the same command again continues a run that was interrupted.
+"""
+
+import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
+import json
+
+from absl import flags
+
+from dvae import command_line
+from dvae.config import define_flags, from_flags
+from dvae.data import BatchOrder, load_dataset
+from dvae.experiment import Experiment
+from dvae.published import fill_in
+from dvae.run_directory import RunDirectory
+from dvae.summary import describe_results, describe_run
+
+
+def main() -> None:
+    config = fill_in(from_flags(flags.FLAGS))
+    dataset = load_dataset(config.dataset, config.data_dir)
+    order = BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
+    run = RunDirectory(config.log_dir)
+    run.open(config, dataset, resume=flags.FLAGS.resume)
+    print(describe_run(config, dataset), flush=True)
+    if run.results_file.exists():
+        print("this run is complete; its results:")
+        results = json.loads(run.results_file.read_text())
+    else:
+        experiment = Experiment(config, dataset, order, run)
+        experiment.train()
+        results = experiment.finish()
+    print(describe_results(results, run.path))
+
+
+def cli() -> None:
+    """Defines the flags and runs `main`."""
+    groups = define_flags()
+    flags.DEFINE_bool("resume", True, "continue the run in --log_dir if it has these settings; refuse any other")
+    groups["Run directory"].append("resume")
+    command_line.run(main, description=__doc__, groups=groups)
+
+
+if __name__ == "__main__":
+    cli()

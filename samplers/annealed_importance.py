@@ -1,0 +1,124 @@
+"""Annealed importance sampling (AIS), forward and reverse."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from samplers import gibbs
+from samplers.annealing_path import Base, Path
+from samplers.rbm import RBM
+from samplers.weights import effective_sample_size, log_mean_exp, log_mean_exp_standard_error
+
+
+class AnnealedSample(NamedTuple):
+    """States with importance weights, and the estimate of log Z that the weights give.
+
+    Attributes:
+      left: binary, `[chains, *batch, N]`.
+      right: binary, `[chains, *batch, M]`, drawn from `p(right | left)`.
+      log_weights: float64 `[chains, *batch]`; `mean exp(log_weights) g(z)` estimates `Z E_p[g]` without bias.
+      log_z: log of the mean weight, nats, float64 `[*batch]`; Z is estimated without bias, so `E[log_z] <= log Z`.
+      standard_error: of `log_z`, nats, float64 `[*batch]`, by the delta method.
+      effective_sample_size: `(sum w)^2 / sum w^2`, float64 `[*batch]`.
+    """
+
+    left: tf.Tensor
+    right: tf.Tensor
+    log_weights: tf.Tensor
+    log_z: tf.Tensor
+    standard_error: tf.Tensor
+    effective_sample_size: tf.Tensor
+
+
+def sample(
+    rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | int, seed: tf.Tensor
+) -> AnnealedSample:
+    """Forward AIS from `base` to `rbm`.
+
+        log w = log Z_0 + sum_{t=1..T} [log f_t(z_{t-1}) - log f_{t-1}(z_{t-1})],   z_t ~ sweep of f_t from z_{t-1}
+
+    Args:
+      rbm: a machine or a batch of machines, which are annealed together.
+      base: where to start, of the same batch shape; see `samplers.annealing_path`.
+      betas: inverse temperatures from 0 to 1, float64 `[T + 1]`.
+      num_chains: chains for each machine.
+      seed: int32 `[2]`.
+
+    Returns:
+      The states at beta = 1 with their weights.
+
+    References:
+      Neal, Annealed importance sampling, 2001; Salakhutdinov & Murray, ICML 2008.
+    """
+    base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
+    left, right, log_weights = _forward(rbm, base, base.sample_left(num_chains, base_seed), betas, anneal_seed)
+    log_weights += tf.cast(base.log_z(), tf.float64)
+    return AnnealedSample(
+        left=left,
+        right=right,
+        log_weights=log_weights,
+        log_z=log_mean_exp(log_weights, axis=0),
+        standard_error=log_mean_exp_standard_error(log_weights, axis=0),
+        effective_sample_size=effective_sample_size(log_weights, axis=0),
+    )
+
+
+class ReverseEstimate(NamedTuple):
+    """Attributes: `log_z`, nats, float64 `[*batch]`, with `E[log_z] >= log Z`; `standard_error` of it, `[*batch]`."""
+
+    log_z: tf.Tensor
+    standard_error: tf.Tensor
+
+
+def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf.Tensor) -> ReverseEstimate:
+    """Reverse AIS: from exact samples of the RBM back to the base, an upper bound of log Z in expectation.
+
+        -log w = log Z_0 ... :  log Z <= log Z_0 - E[sum_{t=T..1} log f_{t-1}(z_{t-1}) - log f_t(z_{t-1})]
+
+    A sweep of block Gibbs is reversible on the left units, so the same sweep serves both directions.
+
+    Args:
+      rbm: a machine or a batch of machines.
+      base: where the path ends.
+      left: exact samples of `p(left)`, `[chains, *batch, N]`.
+      betas: inverse temperatures from 0 to 1, float64 `[T + 1]`, as for `sample`.
+      seed: int32 `[2]`.
+
+    References:
+      Grosse, Ghahramani & Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
+    """
+    log_weights = _backward(rbm, base, left, betas, seed)  # unbiased for Z_0 / Z
+    log_z = tf.cast(base.log_z(), tf.float64) - log_mean_exp(log_weights, axis=0)
+    return ReverseEstimate(log_z, log_mean_exp_standard_error(log_weights, axis=0))
+
+
+@tf.function(jit_compile=True)
+def _forward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor):
+    path = Path.between(base, rbm)
+    betas = tf.cast(betas, left.dtype)
+    left = gibbs.to_columns(left)
+    right_input = path.end.right_input(left)
+    log_weights = tf.zeros(tf.shape(path.log_ratio(betas[0], betas[0], left, right_input)), tf.float64)
+    for t in tf.range(1, tf.shape(betas)[0]):
+        log_weights += path.log_ratio(betas[t - 1], betas[t], left, right_input)
+        left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))
+        right_input = path.end.right_input(left)
+    right = gibbs.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(seed, 0))
+    return gibbs.from_columns(left), gibbs.from_columns(right), gibbs.from_columns(log_weights)
+
+
+@tf.function(jit_compile=True)
+def _backward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    path = Path.between(base, rbm)
+    betas = tf.cast(betas, left.dtype)
+    left = gibbs.to_columns(left)
+    right_input = path.end.right_input(left)
+    log_weights = tf.zeros(tf.shape(path.log_ratio(betas[0], betas[0], left, right_input)), tf.float64)
+    for step in tf.range(1, tf.shape(betas)[0]):
+        t = tf.shape(betas)[0] - step
+        left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))
+        right_input = path.end.right_input(left)
+        log_weights += path.log_ratio(betas[t], betas[t - 1], left, right_input)
+    return gibbs.from_columns(log_weights)

@@ -1,0 +1,89 @@
+"""The path of densities that AIS and population annealing follow, from a product of Bernoullis to an RBM."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from samplers.gibbs import Columns
+from samplers.rbm import RBM
+
+
+class Base(NamedTuple):
+    """The start of the path: independent units, `f_0(z) = exp(a0 . left + b0 . right)`.
+
+    Attributes:
+      bias_left: `a0`, `[*batch, N]`.
+      bias_right: `b0`, `[*batch, M]`.
+    """
+
+    bias_left: tf.Tensor
+    bias_right: tf.Tensor
+
+    def log_z(self) -> tf.Tensor:
+        """`log Z_0 = sum softplus(a0) + sum softplus(b0)`, nats, `[*batch]`."""
+        return sum(tf.reduce_sum(tf.math.softplus(bias), axis=-1) for bias in self)
+
+    def sample_left(self, num_chains: tf.Tensor | int, seed: tf.Tensor) -> tf.Tensor:
+        """Exact draws of the left units, `[num_chains, *batch, N]`."""
+        return tfd.Bernoulli(logits=self.bias_left, dtype=self.bias_left.dtype).sample(num_chains, seed=seed)
+
+
+def uniform_base(rbm: RBM) -> Base:
+    """All states alike: `f_beta = exp(-beta E)`, `log Z_0 = (N + M) log 2`. Temperature scales everything."""
+    return Base(tf.zeros_like(rbm.bias_left), tf.zeros_like(rbm.bias_right))
+
+
+def biases_base(rbm: RBM) -> Base:
+    """The RBM without its couplings: `f_beta = exp(a . left + b . right + beta left' W right)`."""
+    return Base(rbm.bias_left, rbm.bias_right)
+
+
+def linear_betas(num_temperatures: tf.Tensor | int) -> tf.Tensor:
+    """Inverse temperatures `0 = beta_0 < ... < beta_T = 1`, equally spaced, float64 `[num_temperatures + 1]`."""
+    return tf.cast(tf.range(num_temperatures + 1), tf.float64) / tf.cast(num_temperatures, tf.float64)
+
+
+class Path(NamedTuple):
+    """The geometric path `f_beta = f_0^(1 - beta) exp(-beta E)`, for states in columns (see `samplers.gibbs`).
+
+    Every density on it is an RBM with biases `a0 + beta (a - a0)`, `b0 + beta (b - b0)` and weights `beta W`.
+    """
+
+    start: Columns
+    end: Columns
+
+    @classmethod
+    def between(cls, base: Base, rbm: RBM) -> Path:
+        return cls(Columns.of(RBM(base.bias_left, base.bias_right, rbm.weights)), Columns.of(rbm))
+
+    def at(self, beta: tf.Tensor) -> Columns:
+        """The biases at `beta`; the weights stay whole, and `Columns.sweep` scales their products by `beta`."""
+        interpolate = lambda start, end: start + beta * (end - start)  # noqa: E731
+        return self.end._replace(
+            bias_left=interpolate(self.start.bias_left, self.end.bias_left),
+            bias_right=interpolate(self.start.bias_right, self.end.bias_right),
+        )
+
+    def log_ratio(self, old: tf.Tensor, new: tf.Tensor, left: tf.Tensor, right_input: tf.Tensor) -> tf.Tensor:
+        """`log f_new(left) - log f_old(left)` with the right units summed out, float64 `[*batch, chains]`.
+
+        With one side summed out the weights vary less than those of whole states. Differences are taken unit by unit
+        before they are summed: the rounding error of 10,000 differences of large sums would be as large as the
+        statistical error.
+        """
+        linear = (new - old) * (self.end.bias_left - self.start.bias_left) * left
+        from_logits = self.at(old).bias_right + old * right_input
+        to_logits = self.at(new).bias_right + new * right_input
+        return _sum_units(linear) + _sum_units(_softplus_difference(to_logits, from_logits))
+
+
+def _softplus_difference(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """`softplus(x) - softplus(y)` with one logarithm instead of two, half the time in the loop of AIS; no overflow."""
+    return tf.nn.relu(x) - tf.nn.relu(y) + tf.math.log((1 + tf.exp(-tf.abs(x))) / (1 + tf.exp(-tf.abs(y))))
+
+
+def _sum_units(terms: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(terms, axis=-2), tf.float64)

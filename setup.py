@@ -1,0 +1,24 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="discrete-vae",
+    version="0.1.0",
+    description="Discrete variational autoencoders with Boltzmann machines (DVAE## and its kin) in TensorFlow 2",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dvae", "dvae.*", "models", "models.*", "samplers", "samplers.*"]),
+    py_modules=["run_training", "run_eval"],
+    install_requires=[
+        "absl-py>=2.1",
+        "keras>=3.10",
+        "numpy>=2.0",
+        "scikit-learn>=1.5",
+        "scipy>=1.14",
+        "tensorboard>=2.20",
+        "tensorflow>=2.20",
+        "tensorflow-probability>=0.25",
+        "tf-keras>=2.20",
+        "tqdm>=4.66",
+    ],
+    extras_require={"dev": ["pytest>=8", "ruff>=0.9"]},
+)

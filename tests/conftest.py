@@ -1,0 +1,84 @@
+"""Shared by all tests: small experiments that train in seconds."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import dataclasses
+
+import pytest
+
+from dvae import data
+from dvae.config import Config
+from dvae.experiment import Experiment
+from dvae.published import fill_in
+from dvae.run_directory import RunDirectory
+
+# Every system with the numbers of groups it is published with; a new system without a case here fails a test.
+SYSTEM_CASES = {
+    "dvaess": {"model": "dvaess"},
+    "gumbolt": {"model": "gumbolt"},
+    "gumbolt-2-groups": {"model": "gumbolt", "num_groups": 2},
+    "pwl": {"model": "pwl"},
+    "pwl-2-groups": {"model": "pwl", "num_groups": 2},
+    "pwl-4-groups": {"model": "pwl", "num_groups": 4},
+}
+
+_SMALL = {
+    "dataset": "bars_and_stripes",
+    "num_latents": 8,
+    "hidden_units": 12,
+    "num_particles": 20,
+    "prior_sweeps": 2,
+    "num_gibbs_sweeps": 2,
+    "num_steps": 24,
+    "batch_size": 16,
+    "report_every": 5,
+    "eval_every": 10,
+    "checkpoint_every": 8,
+    "valid_samples": 5,
+    "valid_temperatures": 5,
+    "valid_log_z_temperatures": 10,
+    "log_z_chains": 50,
+    "test_examples": 32,
+    "test_samples": 20,
+    "test_temperatures": 10,
+    "test_log_z_temperatures": 50,
+}
+
+
+def small_config(**settings) -> Config:
+    """A configuration that trains in a second once it is compiled."""
+    return fill_in(Config(**(_SMALL | settings)))
+
+
+def open_experiment(config: Config, folder) -> Experiment:
+    """The experiment in `folder`, new or resumed."""
+    config = dataclasses.replace(config, log_dir=str(folder))
+    dataset = data.load_dataset(config.dataset, config.data_dir)
+    order = data.BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
+    run = RunDirectory(folder)
+    run.open(config, dataset, resume=True)
+    return Experiment(config, dataset, order, run)
+
+
+@pytest.fixture(scope="session", params=SYSTEM_CASES.values(), ids=SYSTEM_CASES)
+def finished_run(request, tmp_path_factory):
+    """A small run of every system, trained without interruption, exported and evaluated."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = small_config(**request.param)
+    experiment = open_experiment(config, folder)
+    experiment.train()
+    last_weights = [v.numpy() for v in experiment.state.model.weights]
+    results = experiment.finish()
+    return FinishedRun(config, experiment, last_weights, results)
+
+
+@dataclasses.dataclass
+class FinishedRun:
+    """What the tests of every system look at."""
+
+    config: Config
+    experiment: Experiment
+    last_weights: list
+    results: dict

@@ -1,0 +1,132 @@
+"""Directed posteriors of 1, 2 and 4 groups against enumeration and NumPy loops."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import reference
+import reference_models
+import tensorflow as tf
+import tiny
+
+from dvae.systems import build_model
+
+X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)
+STATES = reference.all_states(4)
+SEED = tf.constant([4, 5])
+BETA = 1.0
+every_depth = pytest.mark.parametrize("num_groups", [1, 2, 4])
+
+
+class Parts:
+    """A model's posterior as `reference_models` reads it."""
+
+    def __init__(self, num_groups):
+        # Not validated: a user's groups lie on one side of the prior, these may have one unit each.
+        config = dataclasses.replace(tiny.config("pwl", beta=BETA), num_groups=num_groups)
+        model = build_model(config, tiny.MEAN_PIXEL)
+        reference_models.randomize(model, 7, scale=1.0)
+        self.posterior, self.weights = model.posterior, reference_models.weights_of(model)
+
+    def log_q(self, x, z):
+        """`log q(z | x)` of one example and one binary state, group by group."""
+        draw = lambda number, _: np.split(z, self.posterior.num_groups)[number][None, None]  # noqa: E731
+        _, logits = reference_models.directed(self.weights, tiny.MEAN_PIXEL, x[None], draw, num_samples=1, training=False)
+        return reference_models.log_bernoulli(z, logits[0, 0])
+
+    def enumerated(self, x):
+        return np.exp([self.log_q(x, z) for z in STATES])
+
+
+@every_depth
+def test_enumerated_q_sums_to_one_and_sample_returns_it(num_groups):
+    parts = Parts(num_groups)
+    z, log_q = parts.posterior.sample(X, num_samples=20, seed=SEED)
+    assert z.shape == [20, 3, 4]
+    assert set(np.unique(z)) == {0, 1}
+    for b, x in enumerate(X):
+        np.testing.assert_allclose(parts.enumerated(x).sum(), 1, rtol=1e-12)
+        wanted = [parts.log_q(x, state) for state in z[:, b].numpy().astype(float)]
+        np.testing.assert_allclose(log_q[:, b], wanted, rtol=1e-5, atol=1e-5)
+
+
+@every_depth
+def test_samples_follow_the_enumerated_q(num_groups):
+    """Chi-squared for 3 examples. False-failure rate 1e-5 together.
+
+    Power: draws for another example, or from q without the dependence between its units, are noticed with a
+    probability above 0.999.
+    """
+    parts, num_samples, level = Parts(num_groups), 20_000, 1e-5 / 3
+    z, _ = parts.posterior.sample(X, num_samples=num_samples, seed=SEED)
+    for b, x in enumerate(X):
+        q = parts.enumerated(x)
+        counts = np.bincount(reference.state_number(z[:, b].numpy()), minlength=16)
+        assert reference.chi_squared_p_value(counts, q) > level
+        wrongs = [parts.enumerated(X[b - 1])]
+        if num_groups > 1:
+            means = q @ STATES
+            wrongs.append(np.prod(np.where(STATES == 1, means, 1 - means), axis=1))
+        for wrong in wrongs:
+            assert reference.chi_squared_power(num_samples, q, wrong, level) > 0.999
+
+
+@every_depth
+def test_draws_are_exact_samples_with_weights_of_one(num_groups):
+    posterior = Parts(num_groups).posterior
+    draws, (z, log_q) = (method(X, num_samples=7, seed=SEED) for method in (posterior.draw, posterior.sample))
+    np.testing.assert_array_equal(draws.z, z)
+    np.testing.assert_array_equal(draws.log_q, log_q)
+    np.testing.assert_array_equal(draws.log_weights, np.zeros([7, 3]))
+    posterior.anneal_for(3)  # nothing to set
+    np.testing.assert_array_equal(posterior.draw(X, num_samples=7, seed=SEED).z, z)
+
+
+@every_depth
+def test_relaxed_sample_matches_numpy(num_groups):
+    """Batch statistics, the right uniforms for each group, and what stands for z in a linear term."""
+    parts = Parts(num_groups)
+    seeds, size = tf.unstack(tf.random.split(SEED, num_groups)), 4 // num_groups
+
+    def draw(number, logits):
+        rho = tf.random.stateless_uniform([2, 3, size], seeds[number]).numpy().astype(float)
+        return reference_models.pwl(logits, rho, BETA)
+
+    zeta, logits = reference_models.directed(parts.weights, tiny.MEAN_PIXEL, X, draw, num_samples=2, training=True)
+    sample = parts.posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains="untouched")
+    np.testing.assert_allclose(sample.logits, logits, atol=1e-4)
+    np.testing.assert_allclose(sample.zeta, zeta, atol=1e-4)
+    assert np.mean((zeta > 0) & (zeta < 1)) > 0.2
+    means = 1 / (1 + np.exp(-logits))
+    if num_groups > 1:
+        means[..., :2] = zeta[..., :2]
+    np.testing.assert_allclose(sample.means, means, atol=1e-4)
+    assert sample.chains == "untouched"
+
+
+@every_depth
+def test_groups_depend_on_earlier_groups_only(num_groups):
+    """The Jacobian of zeta and of the logits in the groups' biases is block-triangular, the lower blocks full."""
+    posterior, size = Parts(num_groups).posterior, 4 // num_groups
+    biases = [layer.bias.value for layer in posterior.group_logits]
+    with tf.GradientTape(persistent=True) as tape:
+        sample = posterior.sample_relaxed(X, num_samples=50, seed=SEED, chains=None)
+        totals = [tf.reduce_sum(units, axis=[0, 1]) for units in (sample.zeta, sample.logits)]  # [units]
+    for source, bias in enumerate(biases):
+        for total in totals:
+            jacobian = tape.jacobian(total, bias, experimental_use_pfor=False).numpy()  # [units, size]
+            blocks = jacobian.reshape(num_groups, size, size)
+            assert np.all(blocks[:source] == 0)
+            assert np.all(np.diagonal(blocks[source]) > 1)
+            np.testing.assert_array_equal(blocks[source], np.diag(np.diagonal(blocks[source])))  # given its parents
+            assert np.all(np.abs(blocks[source + 1 :]) > 1e-3)
+
+
+def test_parameters_are_the_logits_if_there_is_one_group():
+    parts = Parts(1)
+    assert parts.posterior.has_parameters
+    p_on = 1 / (1 + np.exp(-parts.posterior.parameters(X)["logits"].numpy()))
+    for b, unit in itertools.product(range(3), range(4)):
+        np.testing.assert_allclose(p_on[b, unit], parts.enumerated(X[b]) @ STATES[:, unit], atol=1e-5)
+    assert not Parts(2).posterior.has_parameters

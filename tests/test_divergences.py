@@ -1,0 +1,185 @@
+"""Divergences against enumerated KL(q || p), values and gradients, in float64: no sampling error.
+
+Both are linear in the units that are replaced by their means. So the expectation over samples is a finite sum: over
+the left states of a directed posterior of two groups, over the right states of an RBM posterior.
+"""
+
+import numpy as np
+import pytest
+import reference
+import reference_models
+import tensorflow as tf
+
+from models.directed_posterior import DirectedSample
+from models.divergences import directed_to_rbm, rbm_to_rbm_without_log_z_phi
+from models.rbm_posterior import RBMSample
+from samplers.log_partition import exact_log_z
+from samplers.rbm import RBM
+
+N, M = 3, 2
+PRIOR, POSTERIOR = reference.machine(0, N, M), reference.machine(1, N, M)
+LEFT, RIGHT = reference.all_states(N), reference.all_states(M)
+STATES = reference.all_states(N + M)  # left units first: [left, right] in order
+LOGITS = np.random.default_rng(2).normal(scale=1.5, size=N + M)
+COUPLING = np.random.default_rng(3).normal(size=[N, M])  # of the second group's logits to the first group
+STEP = 1e-5
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def as_rbm(machine):
+    return RBM(*(tf.constant(parameter) for parameter in machine))
+
+
+def divergence(function, sample, prior):
+    return function(sample, as_rbm(prior), tf.constant(reference.log_z(prior)))
+
+
+def kl(log_q, prior=PRIOR):
+    """Enumerated, `sum_z q (log q - log p)`, of `log_q [2^(N + M)]`."""
+    log_p = reference.log_joint(prior).ravel() - reference.log_z(prior)
+    return np.sum(np.exp(log_q) * (log_q - log_p))
+
+
+def log_machine(machine):
+    return reference.log_joint(machine).ravel() - reference.log_z(machine)
+
+
+def finite_differences(function, point):
+    gradient = np.zeros_like(point)
+    for entry in np.ndindex(point.shape):
+        step = np.zeros_like(point)
+        step[entry] = STEP
+        gradient[entry] = (function(point + step) - function(point - step)) / (2 * STEP)
+    return gradient
+
+
+# Directed posteriors.
+
+
+def one_group(logits):
+    """`zeta` is nonsense: the means stand for all units."""
+    return DirectedSample(tf.fill([1, 1, N + M], np.float64(np.nan)), logits, tf.sigmoid(logits), None)
+
+
+def log_factorial(logits):
+    return np.array([reference_models.log_bernoulli(z, logits) for z in STATES])
+
+
+def test_one_group_is_the_enumerated_kl():
+    value = divergence(directed_to_rbm, one_group(tf.constant(LOGITS[None, None])), PRIOR)
+    assert value.shape == [1, 1]
+    np.testing.assert_allclose(value[0, 0], kl(log_factorial(LOGITS)), rtol=1e-12)
+
+
+def test_one_group_gradient_is_that_of_the_enumerated_kl():
+    logits = tf.constant(LOGITS[None, None])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = divergence(directed_to_rbm, one_group(logits), PRIOR)
+    wanted = finite_differences(lambda logits: kl(log_factorial(logits)), LOGITS)
+    np.testing.assert_allclose(tape.gradient(value, logits)[0, 0], wanted, rtol=1e-7, atol=1e-9)
+    assert np.abs(wanted).min() > 1e-3
+
+
+def two_groups_logits(left):
+    return np.concatenate([np.broadcast_to(LOGITS[:N], left.shape), LOGITS[N:] + left @ COUPLING], axis=-1)
+
+
+def test_two_groups_average_to_the_enumerated_kl():
+    """Binary left units, right means, logits given the left units: `sum_left q(left) KL(left) = KL`."""
+    logits = two_groups_logits(LEFT)
+    means = np.concatenate([LEFT, sigmoid(logits[:, N:])], axis=-1)
+    sample = DirectedSample(*(tf.constant(array[:, None]) for array in (means, logits, means)), None)
+    value = divergence(directed_to_rbm, sample, PRIOR)[:, 0].numpy()
+    q_left = np.exp([reference_models.log_bernoulli(left, LOGITS[:N]) for left in LEFT])
+    log_q = [reference_models.log_bernoulli(z, two_groups_logits(z[:N])) for z in STATES]
+    np.testing.assert_allclose(q_left @ value, kl(np.array(log_q)), rtol=1e-12)
+    assert value.std() > 0.1
+
+
+# RBM posteriors.
+
+
+def right_states(posterior=POSTERIOR):
+    """A sample for every right state, `K = 2^M`, left units at their conditional means; and `q(right)`."""
+    a, _, w = posterior
+    means = tf.constant(np.concatenate([sigmoid(a + RIGHT @ w.T), RIGHT], axis=-1)[:, None])
+    batch = RBM(*(tf.constant(parameter[None]) for parameter in posterior))
+    return RBMSample(means * np.nan, batch, means, None), reference.joint(posterior).sum(axis=0)
+
+
+def test_value_matches_loops():
+    """For relaxed units too, and with a machine for each example."""
+    machines = reference.machine(4, N, M, batch=(3,))
+    means = np.random.default_rng(5).uniform(size=[2, 3, N + M])
+    sample = RBMSample(None, RBM(*map(tf.constant, machines)), tf.constant(means), None)
+    value = rbm_to_rbm_without_log_z_phi(sample, as_rbm(PRIOR), tf.constant(2.5, tf.float64))
+    assert value.shape == [2, 3]
+    for k, b in np.ndindex(2, 3):
+        left, right = means[k, b, :N], means[k, b, N:]
+        cross_entropy = reference.energy(PRIOR, left, right) + 2.5
+        wanted = cross_entropy - reference.energy(reference.member(machines, b), left, right)
+        np.testing.assert_allclose(value[k, b], wanted, rtol=1e-12)
+
+
+def test_averages_to_the_enumerated_kl_plus_log_z_phi():
+    sample, q_right = right_states()
+    value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)[:, 0].numpy()
+    wanted = kl(log_machine(POSTERIOR)) + reference.log_z(POSTERIOR)
+    np.testing.assert_allclose(q_right @ value, wanted, rtol=1e-12)
+    assert value.std() > 0.1
+
+
+@pytest.mark.parametrize("function", [directed_to_rbm, rbm_to_rbm_without_log_z_phi])
+def test_gradient_in_theta_is_that_of_the_enumerated_kl(function):
+    """With log Z_theta and its gradient exact."""
+    prior = as_rbm(PRIOR)
+    with tf.GradientTape() as tape:
+        tape.watch(prior)
+        if function is directed_to_rbm:
+            log_q = log_factorial(LOGITS)
+            value = function(one_group(tf.constant(LOGITS[None, None])), prior, exact_log_z(prior))[0, 0]
+        else:
+            log_q = log_machine(POSTERIOR)
+            sample, q_right = right_states()
+            value = tf.reduce_sum(q_right * function(sample, prior, exact_log_z(prior))[:, 0])
+    for number, gradient in enumerate(tape.gradient(value, prior)):
+        replaced = lambda parameter: kl(log_q, (*PRIOR[:number], parameter, *PRIOR[number + 1 :]))  # noqa: B023, E731
+        np.testing.assert_allclose(gradient, finite_differences(replaced, PRIOR[number]), rtol=1e-6, atol=1e-9)
+
+
+def test_phi_is_stopped_in_its_own_energy():
+    """No gradient reaches phi but through the sample: term I of eq. 9 is not there."""
+    sample, _ = right_states()
+    with tf.GradientTape() as tape:
+        tape.watch(sample.rbm)
+        value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
+    assert tape.gradient(value, sample.rbm, unconnected_gradients="none") == RBM(None, None, None)
+
+
+def test_gradient_through_the_sample_is_the_difference_of_the_fields():
+    """`d/d m_left = (a_phi + W_phi m_right) - (a_theta + W_theta m_right)`, likewise on the right; by differences."""
+    means = np.random.default_rng(6).uniform(size=N + M)
+    difference = lambda m: (  # noqa: E731
+        reference.energy(PRIOR, m[:N], m[N:]) - reference.energy(POSTERIOR, m[:N], m[N:])
+    )
+    units = tf.constant(means[None, None])
+    with tf.GradientTape() as tape:
+        tape.watch(units)
+        sample = RBMSample(None, right_states()[0].rbm, units, None)
+        value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
+    np.testing.assert_allclose(tape.gradient(value, units)[0, 0], finite_differences(difference, means), rtol=1e-8)
+
+
+def test_gradient_vanishes_where_q_is_p():
+    """Identically, sample by sample, whatever the relaxed units; and the value is log Z."""
+    units = tf.constant(np.random.default_rng(7).uniform(size=[4, 1, N + M]))
+    with tf.GradientTape() as tape:
+        tape.watch(units)
+        sample = RBMSample(None, RBM(*(tf.constant(parameter[None]) for parameter in PRIOR)), units, None)
+        value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
+    np.testing.assert_allclose(value, np.full([4, 1], reference.log_z(PRIOR)), rtol=1e-14)
+    np.testing.assert_allclose(tape.gradient(value, units), np.zeros([4, 1, N + M]), atol=1e-14)

@@ -1,0 +1,133 @@
+"""Every system x {resume, checkpoint, run directory}."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SYSTEM_CASES, open_experiment, small_config
+
+from dvae.errors import UserError
+from dvae.evaluation import RESULTS
+from dvae.systems import SYSTEMS
+
+
+class Killed(Exception):
+    """Stands for `kill -9` at a chosen step."""
+
+
+def train_until(experiment, step):
+    """Trains, and dies at the first report at or after `step`, before anything of that step is saved."""
+    steps = experiment._report_steps
+
+    def dying(monitor, num_steps):
+        steps(monitor, num_steps)
+        if experiment.step >= step:
+            raise Killed
+
+    experiment._report_steps = dying
+    with pytest.raises(Killed):
+        experiment.train()
+
+
+def test_every_system_has_a_case():
+    assert {case["model"] for case in SYSTEM_CASES.values()} == set(SYSTEMS)
+
+
+def test_resumed_run_ends_with_the_same_bits(finished_run, tmp_path):
+    """Killed after a checkpoint and between two, a run ends as one that was never interrupted: weights and all state."""
+    for killed_at in (10, 21):
+        train_until(open_experiment(finished_run.config, tmp_path), killed_at)
+    resumed = open_experiment(finished_run.config, tmp_path)
+    assert resumed.step == 16  # the last checkpoint before step 21
+    resumed.train()
+    for weight, expected in zip(resumed.state.model.weights, finished_run.last_weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), expected)
+    for name in ("chains", "_prior_variables", "best_nll", "best_step", "global_step", "_best_weights"):
+        pairs = zip(
+            *(variables_of(getattr(e.state, name)) for e in (resumed, finished_run.experiment)), strict=True
+        )
+        for got, expected in pairs:
+            np.testing.assert_array_equal(got, expected, err_msg=name)
+
+
+def variables_of(part):
+    """All variables of a part of the state, as arrays."""
+    return [v.numpy() for v in (part.variables if isinstance(part, tf.Module) else tf.nest.flatten(part))]
+
+
+def test_resumed_metrics_continue_the_curve(tmp_path):
+    """`metrics.jsonl` has every report once, in order, and the same values as without interruption (times aside)."""
+    config = small_config(model="pwl")
+    train_until(open_experiment(config, tmp_path / "killed"), 13)
+    open_experiment(config, tmp_path / "killed").train()
+    open_experiment(config, tmp_path / "whole").train()
+    killed, whole = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("killed", "whole")
+    )
+    for lines in (killed, whole):
+        for line in lines:
+            for name in [name for name in line if "seconds" in name]:
+                del line[name]
+    assert killed == whole
+    assert [line["step"] for line in whole if line["group"] == "train"] == [5, 8, 10, 15, 16, 20, 24]
+    assert [line["step"] for line in whole if line["group"] == "valid"] == [10, 20, 24]
+
+
+def test_other_seed_other_run(finished_run, tmp_path):
+    config = finished_run.config.__class__(**{**vars(finished_run.config), "seed": 1, "num_steps": 3})
+    experiment = open_experiment(config, tmp_path)
+    first = [v.numpy() for v in experiment.state.model.weights if "kernel" in v.path]
+    others = [v.numpy() for v in finished_run.experiment.state.model.weights if "kernel" in v.path]
+    assert all((a != b).all() for a, b in zip(first, others, strict=True))
+
+
+def test_run_directory_is_complete(finished_run):
+    folder = finished_run.experiment.run.path
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json", "checkpoints", "train", "valid", "metrics.jsonl", "saved_model", "results.json", "samples.png",
+        "reconstructions.png",
+    }  # fmt: skip
+    for name in ("samples.png", "reconstructions.png"):
+        picture = tf.io.decode_png((folder / name).read_bytes()).numpy()
+        assert picture.std() > 0
+    for name in ("train", "valid"):
+        assert list((folder / name).glob("events.out.tfevents.*"))
+    config = json.loads((folder / "config.json").read_text())
+    assert config["settings"]["beta"] == finished_run.config.beta
+    assert config["data"]["checksum"] == finished_run.experiment.dataset.checksum
+    assert {"tensorflow", "keras", "numpy", "tensorflow-probability"} <= set(config["packages"])
+
+
+def test_results_have_the_documented_fields(finished_run):
+    results = json.loads((finished_run.experiment.run.results_file).read_text())
+    assert list(results) == RESULTS
+    assert results["model"] == finished_run.config.model
+    assert (results["split"], results["num_examples"], results["num_samples"]) == ("test", 32, 20)
+    assert results["step"] in (10, 20, 24)
+    assert all(np.isfinite(results[name]) for name in ("nll", "elbo", "log_z", "exact_nll", "seconds"))
+
+
+def test_best_on_validation_is_what_is_exported(finished_run):
+    lines = [json.loads(line) for line in finished_run.experiment.run.metrics_file.read_text().splitlines()]
+    evaluations = {line["step"]: line["nll"] for line in lines if line["group"] == "valid"}
+    assert finished_run.results["step"] == min(evaluations, key=evaluations.get)
+
+
+def test_diverged_training_is_told_in_one_line(tmp_path):
+    experiment = open_experiment(small_config(model="pwl"), tmp_path)
+    experiment.state.model.likelihood.outputs.bias.assign(np.full(16, np.nan, np.float32))
+    with pytest.raises(UserError, match=r"--learning_rate=0.003: training diverged between steps 0 and 5"):
+        experiment.train()
+
+
+def test_training_learns(tmp_path):
+    """400 steps on bars and stripes: the exact NLL falls well below that of independent pixels (16 log 2 = 11.1)."""
+    config = small_config(
+        model="pwl", num_steps=400, report_every=200, eval_every=400, checkpoint_every=400, batch_size=100,
+        hidden_units=50, num_particles=100,
+    )  # fmt: skip
+    experiment = open_experiment(config, tmp_path)
+    experiment.train()
+    assert experiment.finish()["exact_nll"] < 8

@@ -1,0 +1,101 @@
+"""Energies and conditionals of the RBM against loops over units and sums over states."""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+
+from samplers.rbm import RBM
+
+TOLERANCE = {tf.float32: 1e-5, tf.float64: 1e-12}
+BATCHES = [(), (2,), (2, 3)]
+SAMPLES = [(), (5,), (4, 5)]
+
+
+def case(batch, samples, dtype, *, num_left=3, num_right=2, relaxed=False):
+    """A machine, its states `[*samples, *batch, units]` in NumPy, and the RBM."""
+    machine = reference.machine(0, num_left, num_right, batch=batch)
+    rng = np.random.default_rng(1)
+    left, right = (rng.uniform(size=[*samples, *batch, units]) for units in (num_left, num_right))
+    if not relaxed:
+        left, right = np.round(left), np.round(right)
+    return machine, left, right, RBM(*(tf.constant(parameter, dtype) for parameter in machine))
+
+
+def expected(function, machine, *states, batch, samples):
+    """`function(machine, *states)` for every sample and every member of the batch, one at a time."""
+    result = np.empty([*samples, *batch], object)
+    for sample in itertools.product(*map(range, samples)):
+        for index in itertools.product(*map(range, batch)):
+            result[sample + index] = function(reference.member(machine, index), *(s[sample + index] for s in states))
+    return np.array(result.tolist())
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("samples", SAMPLES)
+def test_energies_and_logits_match_loops(samples, batch, dtype, relaxed):
+    machine, left, right, rbm = case(batch, samples, dtype, relaxed=relaxed)
+    left_tensor, right_tensor = tf.constant(left, dtype), tf.constant(right, dtype)
+
+    def right_logits(machine, left):  # the logit of a unit: the energy with the unit off minus that with it on
+        off = np.zeros(2)
+        return [reference.energy(machine, left, off) - reference.energy(machine, left, on) for on in np.eye(2)]
+
+    def left_logits(machine, right):
+        off = np.zeros(3)
+        return [reference.energy(machine, off, right) - reference.energy(machine, on, right) for on in np.eye(3)]
+
+    for actual, function, states in [
+        (rbm.energy(left_tensor, right_tensor), reference.energy, (left, right)),
+        (rbm.free_energy(left_tensor), reference.free_energy, (left,)),
+        (rbm.right_logits(left_tensor), right_logits, (left,)),
+        (rbm.left_logits(right_tensor), left_logits, (right,)),
+    ]:
+        assert actual.dtype == dtype
+        wanted = expected(function, machine, *states, batch=batch, samples=samples)
+        assert actual.shape == wanted.shape
+        np.testing.assert_allclose(actual, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_logits_are_those_of_the_enumerated_conditionals():
+    machine, _, _, rbm = case((), (), tf.float64)
+    p = reference.joint(machine)
+    left, right = reference.all_states(3), reference.all_states(2)
+    p_right = p @ right / p.sum(axis=1, keepdims=True)  # P(right_j = 1 | left), [8, 2]
+    p_left = p.T @ left / p.T.sum(axis=1, keepdims=True)  # P(left_i = 1 | right), [4, 3]
+    np.testing.assert_allclose(tf.sigmoid(rbm.right_logits(tf.constant(left))), p_right, rtol=1e-12)
+    np.testing.assert_allclose(tf.sigmoid(rbm.left_logits(tf.constant(right))), p_left, rtol=1e-12)
+
+
+def test_free_energy_does_not_overflow():
+    rbm = RBM(tf.zeros([1]), tf.constant([1e4, -1e4]), tf.zeros([1, 2]))
+    assert float(rbm.free_energy(tf.zeros([1]))) == -1e4
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_split(batch):
+    *_, left, right, rbm = case(batch, (4,), tf.float32)
+    actual_left, actual_right = rbm.split(tf.constant(np.concatenate([left, right], axis=-1)))
+    np.testing.assert_array_equal(actual_left, left)
+    np.testing.assert_array_equal(actual_right, right)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_transpose_is_the_same_distribution(batch):
+    _, left, right, rbm = case(batch, (4,), tf.float64, relaxed=True)
+    transposed = rbm.transpose()
+    assert (transposed.num_left, transposed.num_right) == (rbm.num_right, rbm.num_left)
+    np.testing.assert_allclose(transposed.energy(right, left), rbm.energy(left, right), rtol=1e-12)
+    for parameter, again in zip(rbm, transposed.transpose(), strict=True):
+        np.testing.assert_array_equal(parameter, again)
+
+
+def test_is_a_nest_structure():
+    *_, rbm = case((2,), (), tf.float32)
+    doubled = tf.function(lambda machine: tf.nest.map_structure(lambda parameter: 2 * parameter, machine))(rbm)
+    assert isinstance(doubled, RBM)
+    np.testing.assert_array_equal(doubled.weights, 2 * rbm.weights)

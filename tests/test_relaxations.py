@@ -1,0 +1,124 @@
+"""Every relaxation has its formula, its quantile, its monotony, its gradient and its binary limit."""
+
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+import reference_models
+import tensorflow as tf
+
+import models
+from models.relaxations import Concrete, PiecewiseLinear, Relaxation
+
+CASES = {PiecewiseLinear: reference_models.pwl, Concrete: reference_models.concrete}
+every_relaxation = pytest.mark.parametrize("relaxation", CASES, ids=lambda relaxation: relaxation.__name__)
+every_beta = pytest.mark.parametrize("beta", [0.5, 1.0, 4.0, 10.0])
+
+LOGITS = np.array([-30.0, -6.0, -2.0, -0.5, 0.0, 1e-3, 1.0, 3.0, 9.0, 30.0])
+RHO = np.array([0.0, 2**-24, 1e-5, 0.01, 0.2, 0.49, 0.5, 0.51, 0.8, 0.99, 1 - 1e-5, 1 - 2**-24])
+GRID = tuple(np.meshgrid(LOGITS, RHO, indexing="ij"))  # [logits, rho]
+
+
+def descendants(cls):
+    return {cls}.union(*(descendants(child) for child in cls.__subclasses__()))
+
+
+def test_every_relaxation_has_a_case():
+    for module in pkgutil.iter_modules(models.__path__, "models."):
+        importlib.import_module(module.name)
+    assert descendants(Relaxation) - {Relaxation} == set(CASES), "add the new relaxation's NumPy formula to CASES"
+
+
+@every_beta
+@every_relaxation
+def test_formula(relaxation, beta):
+    """In float64 to rounding. In float32 the rounding of q and rho, 6e-8, is multiplied by the slope.
+
+    The slope is at most 25 beta for PWL. For Concrete float32's `1 - 1e-5` is off by 3e-8, 0.3 % of the distance from 1.
+    """
+    wanted = CASES[relaxation](*GRID, beta)
+    zeta = relaxation(beta).transform(*map(tf.constant, GRID))
+    np.testing.assert_allclose(zeta, wanted, rtol=1e-9, atol=1e-12)
+    zeta = relaxation(beta).transform(*(tf.constant(grid, tf.float32) for grid in GRID)).numpy()
+    np.testing.assert_allclose(zeta, wanted, atol=25 * beta * 2**-22 if relaxation is PiecewiseLinear else 1e-3 * beta)
+    assert zeta.min() >= 0
+    assert zeta.max() <= 1
+
+
+@every_beta
+@every_relaxation
+def test_more_than_one_half_with_probability_q(relaxation, beta):
+    """By quadrature: midpoints of 2^16 cells, of which at most one lies across the threshold."""
+    rho, logits = (np.arange(2**16) + 0.5) / 2**16, LOGITS[1:-1]
+    zeta = relaxation(beta).transform(tf.constant(logits[:, None] + 0 * rho), tf.constant(0 * logits[:, None] + rho))
+    np.testing.assert_allclose(np.mean(zeta > 0.5, axis=1), 1 / (1 + np.exp(-logits)), atol=1.01 / 2**16)
+
+
+@every_beta
+@every_relaxation
+def test_nondecreasing_in_both(relaxation, beta):
+    logits, rho = np.linspace(-12, 12, 241), np.linspace(0, 1 - 2**-24, 201)
+    zeta = relaxation(beta).transform(*map(tf.constant, np.meshgrid(logits, rho, indexing="ij"))).numpy()
+    assert np.all(np.diff(zeta, axis=0) >= -1e-12)
+    assert np.all(np.diff(zeta, axis=1) >= -1e-12)
+    assert zeta[0, 100] < 0.01
+    assert zeta[-1, 100] > 0.99
+
+
+def gradient(relaxation, logits, rho):
+    logits = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        zeta = relaxation.transform(logits, tf.constant(rho, logits.dtype))
+    return tape.gradient(zeta, logits).numpy()
+
+
+@every_beta
+@every_relaxation
+def test_gradient_in_the_logits(relaxation, beta):
+    """Against central differences, at random points (none of which lies within the step of a kink)."""
+    rng, step = np.random.default_rng(0), 1e-5
+    logits, rho = rng.normal(scale=3, size=1000), rng.uniform(size=1000)
+    formula = CASES[relaxation]
+    wanted = (formula(logits + step, rho, beta) - formula(logits - step, rho, beta)) / (2 * step)
+    np.testing.assert_allclose(gradient(relaxation(beta), logits, rho), wanted, rtol=1e-6, atol=1e-8)
+    assert np.mean(wanted > 0.01) > 0.05  # most points are not saturated, or the test would be empty
+
+
+def test_gradient_includes_that_of_the_slope():
+    """Off the centre, `zeta != 1/2`, the gradient with a constant slope is another: the test above tells them apart."""
+    logits, rho, beta = np.array([1.5, -1.5]), np.array([0.25, 0.75]), 1.0
+    q = 1 / (1 + np.exp(-logits))
+    slope, d_q = beta / (4 * (q * (1 - q) + 0.01)), q * (1 - q)
+    d_slope = -slope * (1 - 2 * q) * d_q / (q * (1 - q) + 0.01)
+    wanted = slope * d_q + d_slope * (rho - (1 - q))
+    np.testing.assert_allclose(gradient(PiecewiseLinear(beta), logits, rho), wanted, rtol=1e-12)
+    assert np.all(np.abs(wanted / (slope * d_q) - 1) > 0.03)
+
+
+@every_relaxation
+def test_gradient_is_finite_where_saturated(relaxation):
+    logits, rho = (a.ravel() for a in np.meshgrid(np.float32([-200, -40, 0, 40, 200]), np.float32([0, 0.5, 1 - 2**-24])))
+    assert np.all(np.isfinite(gradient(relaxation(4.0), logits, rho)))
+
+
+@every_relaxation
+def test_sharp_limit_is_the_binary_step(relaxation):
+    logits, rho = (a.ravel() for a in np.meshgrid(LOGITS[1:-1], np.linspace(0.0005, 0.9995, 1000)))
+    clear = np.abs(rho - 1 / (1 + np.exp(logits))) > 1e-4
+    zeta = relaxation(1e6).transform(tf.constant(logits), tf.constant(rho)).numpy()
+    np.testing.assert_allclose(zeta[clear], (rho > 1 / (1 + np.exp(logits)))[clear], atol=1e-9)
+    assert np.mean(clear) > 0.99
+
+
+@every_relaxation
+def test_sample_transforms_uniforms_of_its_seed(relaxation):
+    """One independent uniform for each logit, of the logits' type."""
+    for dtype in (tf.float32, tf.float64):
+        logits, seed = tf.random.stateless_normal([3, 4, 5], [1, 1], dtype=dtype), tf.constant([2, 3])
+        zeta = relaxation(2.0).sample(logits, seed)
+        rho = tf.random.stateless_uniform([3, 4, 5], seed, dtype=dtype)
+        np.testing.assert_allclose(zeta, CASES[relaxation](logits.numpy(), rho.numpy(), 2.0), atol=1e-5)
+        assert zeta.dtype == dtype
+        assert np.any(zeta != relaxation(2.0).sample(logits, tf.constant([2, 4])))

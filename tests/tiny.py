@@ -1,0 +1,25 @@
+"""Models small enough to enumerate: 6 pixels, 4 latents, two hidden layers of 3 units."""
+
+import reference_models
+
+from dvae.config import Config
+from dvae.systems import build_model
+
+MEAN_PIXEL = (0.2, 0.7, 0.5, 0.0, 1.0, 0.4)  # a pixel that is always off and one that is always on
+BETA = {"dvaess": 4.0, "gumbolt": 2.0, "pwl": 4.0}
+
+
+def config(name, **settings):
+    """Validated settings of a published system."""
+    sizes = {"num_latents": 4, "hidden_units": 3, "hidden_layers": 2, "batch_size": 4, "num_particles": 5}
+    settings = {"beta": BETA[name], "num_steps": 1000, "test_samples": 1, "eval_every": 1} | sizes | settings
+    made = Config(model=name, **settings)
+    made.validate()
+    return made
+
+
+def model(name, *, seed=0, scale=0.7, **settings):
+    """Every variable, moving averages too, has a random value that nothing starts from."""
+    made = build_model(config(name, **settings), MEAN_PIXEL)
+    reference_models.randomize(made, seed, scale=scale)
+    return made
