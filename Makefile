@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes: most of the time goes to compilation, which is serial.
+WORKERS := -n 2 --dist loadgroup
 
 .PHONY: help setup train test test-slow check format clean
 
@@ -21,15 +23,15 @@ train: $(READY)  ## train DVAE## on the built-in digits, evaluate and export it:
 	$(BIN)/python run_training.py --model=dvaess --dataset=digits --log_dir=runs/digits
 
 test: $(READY)  ## run the test suite
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
 
 test-slow: $(READY)  ## run the long tests too
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	$(BIN)/python -m pytest -q -m "slow or not slow" $(WORKERS)
 
 check: $(READY)  ## lint, format check and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
 
 format: $(READY)  ## format the code and mend what lint can
 	$(BIN)/ruff check --fix .

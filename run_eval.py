@@ -1,7 +1,7 @@
 """Evaluates a trained model: importance-weighted NLL, ELBO, log Z, and the exact NLL where it can be enumerated.
 
-    python run_eval.py --log_dir=runs/digits
-    python run_eval.py --saved_model=some/saved_model --dataset=binarized_mnist --split=test --num_samples=4000
+python run_eval.py --log_dir=runs/digits
+python run_eval.py --saved_model=some/saved_model --dataset=binarized_mnist --split=test --num_samples=4000
 """
 
 import dvae.quiet  # noqa: F401, I001  (before TensorFlow)

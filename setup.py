@@ -20,5 +20,5 @@ setup(
         "tf-keras>=2.20",
         "tqdm>=4.66",
     ],
-    extras_require={"dev": ["pytest>=8", "ruff>=0.9"]},
+    extras_require={"dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"]},
 )

@@ -21,7 +21,11 @@ RELAXATION_BETA, WEIGHT_DECAY = 4.0, 1e-4
 def network(inputs: int, outputs: int) -> torch.nn.Sequential:
     layers: list[torch.nn.Module] = []
     for width in (HIDDEN, HIDDEN):
-        layers += [torch.nn.Linear(inputs, width), torch.nn.BatchNorm1d(width, eps=1e-2, momentum=0.01), torch.nn.Tanh()]
+        layers += [
+            torch.nn.Linear(inputs, width),
+            torch.nn.BatchNorm1d(width, eps=1e-2, momentum=0.01),
+            torch.nn.Tanh(),
+        ]
         inputs = width
     return torch.nn.Sequential(*layers, torch.nn.Linear(inputs, outputs))
 
@@ -61,7 +65,9 @@ class TrainingIteration:
     @torch.no_grad()
     def move_population(self) -> None:
         a, b, w = self.bias_left, self.bias_right, self.weights
-        log_weights = self.minus_free_energy(self.population, a, b, w) - self.minus_free_energy(self.population, *self.old)
+        log_weights = self.minus_free_energy(self.population, a, b, w) - self.minus_free_energy(
+            self.population, *self.old
+        )
         cumulative = torch.cumsum(torch.softmax(log_weights, 0), 0)
         positions = (torch.arange(PARTICLES) + torch.rand(1)) / PARTICLES
         left = self.population[torch.searchsorted(cumulative, positions).clamp_max(PARTICLES - 1)]
@@ -91,8 +97,9 @@ class TrainingIteration:
         reconstruction = -torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
 
         def score(a, b, w):  # minus the energy of the Rao-Blackwellised relaxed sample
-            pair = torch.einsum("bn,nm,bm->b", mean_left, w, zeta_right) if w.dim() == 2 else torch.einsum("bn,bnm,bm->b", mean_left, w, zeta_right)
-            return (mean_left * a).sum(1) + (zeta_right * b).sum(1) + pair
+            equation = "bn,nm,bm->b" if w.dim() == 2 else "bn,bnm,bm->b"
+            pairs = torch.einsum(equation, mean_left, w, zeta_right)
+            return (mean_left * a).sum(1) + (zeta_right * b).sum(1) + pairs
 
         log_q = score(a.detach(), b.detach(), w.detach())
         log_z = self.minus_free_energy(self.population, self.bias_left, self.bias_right, self.weights).mean()

@@ -41,7 +41,7 @@ class Config:
 
     objective: str = _setting("elbo", "Objective", "what is maximised", choices=("elbo",))
     num_samples: int = _setting(1, "Objective", "K, samples per example in training", least=1)
-    kl_warmup: float = _setting(0.3, "Objective", "fraction of training over which the KL weight rises", least=0, most=1)
+    kl_warmup: float = _setting(0.3, "Objective", "fraction of training in which the KL weight rises", least=0, most=1)
     weight_decay: float = _setting(1e-4, "Objective", "c in the penalty c * sum(w^2) / 2 of all kernels", least=0)
 
     prior_sampler: str = _setting(
@@ -71,9 +71,7 @@ class Config:
     test_examples: int = _setting(500, "Final evaluation", "test examples, spread evenly", least=1)
     test_samples: int | None = _setting(None, "Final evaluation", "importance samples per example", least=1)
     test_temperatures: int = _setting(500, "Final evaluation", "AIS temperatures of an RBM posterior", least=1)
-    test_log_z_temperatures: int = _setting(
-        10000, "Final evaluation", "AIS temperatures of the prior's log Z", least=1
-    )
+    test_log_z_temperatures: int = _setting(10000, "Final evaluation", "AIS temperatures of the prior's log Z", least=1)
     log_z_chains: int = _setting(1024, "Final evaluation", "AIS chains for the prior's log Z", least=2)
 
     def validate(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
+import scipy.stats
 import tensorflow as tf
 import tqdm
 
@@ -90,7 +91,7 @@ def evaluate(
         num_examples=len(images),
         num_samples=num_samples,
         nll=float(-log_likelihood.mean()),
-        nll_standard_error=float(log_likelihood.std(ddof=1) / np.sqrt(len(images))) if len(images) > 1 else float("nan"),
+        nll_standard_error=float(scipy.stats.sem(log_likelihood)),
         elbo=float(values["elbo"].mean()),
         log_z=float(partition["log_z"]),
         log_z_standard_error=float(partition["standard_error"]),

@@ -85,10 +85,9 @@ class Experiment:
             seed=config.seed,
             progress=True,
         )
-        for path, picture in zip(
-            (self.run.samples_picture, self.run.reconstructions_picture), self._pictures(functions).values(), strict=True
-        ):
-            pictures.save(path, picture)
+        samples, reconstructions = self._pictures(functions).values()
+        pictures.save(self.run.samples_picture, samples)
+        pictures.save(self.run.reconstructions_picture, reconstructions)
         context = {"model": config.model, "dataset": config.dataset, "split": "test", "seed": config.seed}
         results = results_of(evaluation, exact_nll=exact_nll(functions, images), **context, **origin)
         write_json(self.run.results_file, results)
@@ -153,7 +152,8 @@ class Experiment:
         monitor.histograms(self.step, self._parameters())
         monitor.say(
             f"step {self.step}: validation NLL {evaluation.nll:.2f} +- {evaluation.nll_standard_error:.2f} nats "
-            f"({evaluation.num_examples} examples, {evaluation.num_samples} samples){', the best so far' if best else ''}"
+            f"({evaluation.num_examples} examples, {evaluation.num_samples} samples)"
+            + (", the best so far" if best else "")
         )
 
     def _pictures(self, functions) -> dict[str, np.ndarray]:
@@ -169,11 +169,9 @@ class Experiment:
 
     def _parameters(self) -> dict[str, tf.Tensor]:
         values = {f"prior/{name}": value for name, value in self.state.model.prior.rbm()._asdict().items()}
-        if self.state.model.posterior.has_parameters:
-            x = tf.constant(self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.float32)
-            parameters = self.inference.functions["posterior_parameters"](x=x)
-            values |= {f"posterior/{name}": value for name, value in parameters.items()}
-        return values
+        x = tf.constant(self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.float32)
+        parameters = self.state.model.posterior.parameters(x, seed=tf.constant([self.config.seed, 0]))
+        return values | {f"posterior/{name}": value for name, value in parameters.items()}
 
     def _next_stop(self) -> int:
         """The next step at which there is something to do."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from dvae.run_directory import partial_of
 from models.autoencoder import DiscreteVAE
 from samplers import annealed_importance, gibbs, population_annealing
 from samplers.annealing_path import linear_betas, uniform_base
@@ -50,7 +51,7 @@ class InferenceModel(tf.Module):
             self.log_partition: [*counts, _SEED],
             self.log_likelihood: [x, _COUNT, log_z, _SEED],
         }
-        if model.posterior.has_parameters:
+        if model.posterior.is_amortized_whole:
             inputs[self.posterior_parameters] = [x]
         self.functions: Mapping[str, Callable[..., dict[str, tf.Tensor]]] = {
             method.__name__: tf.function(method, input_signature=signature) for method, signature in inputs.items()
@@ -118,8 +119,8 @@ class InferenceModel(tf.Module):
         }
 
     def posterior_parameters(self, x):
-        """The parameters of q(z | x)."""
-        return self.model.posterior.parameters(x)
+        """The parameters of q(z | x), which depend on x alone."""
+        return self.model.posterior.parameters(x, seed=tf.constant([0, 0]))
 
     def save(self, folder: Path, *, origin: dict[str, Any]) -> None:
         """Writes the SavedModel; what was in `folder` before stays whole until the new one is complete.
@@ -128,7 +129,7 @@ class InferenceModel(tf.Module):
           folder: where.
           origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
         """
-        partial = folder.with_name(folder.name + ".partial")
+        partial = partial_of(folder)
         shutil.rmtree(partial, ignore_errors=True)
         signatures = {name: function.get_concrete_function() for name, function in self.functions.items()}
         tf.saved_model.save(self, str(partial), signatures=signatures)

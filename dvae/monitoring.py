@@ -30,7 +30,7 @@ class Monitor:
         self._writers = {}
         for name in ("train", "valid"):
             folder = run.path / name
-            if first_step:
+            if folder.exists():
                 _purge_after(folder, first_step)
             self._writers[name] = tf.summary.create_file_writer(str(folder))
         self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="training", unit=" steps", smoothing=0.05)

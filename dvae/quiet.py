@@ -13,7 +13,7 @@ def _import_quietly() -> None:
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            import tensorflow as tf
+            import tensorflow as tf  # noqa: PLC0415
 
             tf.config.list_physical_devices()
         except BaseException:

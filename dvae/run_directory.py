@@ -39,11 +39,13 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            occupied = any(self.path.iterdir())
+            unfinished = partial_of(self.config_file).name  # left by a process killed at its very beginning
+            occupied = any(path.name != unfinished for path in self.path.iterdir())
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
-            raise UserError(f"--log_dir={self.path}: must be a folder that can be written ({error.strerror})") from error
+            reason = error.strerror
+            raise UserError(f"--log_dir={self.path}: must be a folder that can be written ({reason})") from error
         settings = _described(config, dataset)
         if not occupied:
             write_json(self.config_file, settings)
@@ -55,9 +57,10 @@ class RunDirectory:
         self._refuse_another_run(settings)
 
     def _refuse_another_run(self, settings: dict[str, Any]) -> None:
+        now = settings["settings"]
         try:
             before = json.loads(self.config_file.read_text())
-            differing = [name for name in settings["settings"] if before["settings"].get(name, "missing") != settings["settings"][name]]
+            differing = [name for name in now if before["settings"].get(name, "missing") != now[name]]
             differing = [name for name in differing if name not in _PLACES]
             checksum = before["data"]["checksum"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -65,12 +68,12 @@ class RunDirectory:
         if differing:
             name = differing[0]
             raise UserError(
-                f"--{name}={settings['settings'][name]}: the run in --log_dir={self.path} has "
+                f"--{name}={now[name]}: the run in --log_dir={self.path} has "
                 f"{before['settings'].get(name, 'no such setting')}: choose another --log_dir or the same settings"
             )
         if checksum != settings["data"]["checksum"]:
             raise UserError(
-                f"--dataset={settings['settings']['dataset']}: the data differ from those of the run in "
+                f"--dataset={now['dataset']}: the data differ from those of the run in "
                 f"--log_dir={self.path} (checksum): choose another --log_dir or restore the data"
             )
 
@@ -118,6 +121,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    partial_of(path).write_text(text)
+    partial_of(path).replace(path)
+
+
+def partial_of(path: Path) -> Path:
+    """Where a file or folder is written before it takes the place of the one before."""
+    return path.with_name(path.name + ".partial")

@@ -14,7 +14,6 @@ from dvae.data import Dataset
 from dvae.systems import PRIOR_SAMPLERS, build_model
 from dvae.train_state import TrainState
 from samplers.log_partition import log_z_with_gradient
-from samplers.persistent_chains import PersistentInfo
 
 # Streams of random numbers that belong to a run's seed: (run seed, stream) is an int32[2] seed.
 _STATE_STREAM, _STEP_STREAM = 1, 2
@@ -99,7 +98,7 @@ class Trainer:
             terms = model.relaxed_terms(
                 x,
                 prior=prior,
-                log_z=log_z_with_gradient(prior, particles, tf.cast(log_z, tf.float32)),
+                log_z=log_z_with_gradient(prior, particles, log_z),
                 num_samples=self.config.num_samples,
                 seed=seed,
                 chains=chains,

@@ -87,18 +87,21 @@ class DirectedPosterior(Posterior):
         return z, tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)
 
     @property
-    def has_parameters(self) -> bool:
+    def is_amortized_whole(self) -> bool:
         return self.num_groups == 1
 
-    def parameters(self, x):
-        return {"logits": self.group_logits[0](self.context(x - self.mean_pixel, training=False))}
+    def parameters(self, x, *, seed):
+        _, logits = self._ancestral(x, 1, seed, draw=_draw_binary, training=False)
+        return {"logits": logits[0]}
 
     def _ancestral(self, x, num_samples, seed, *, draw, training):
         context = self.context(x - self.mean_pixel, training=training)
         context = tf.broadcast_to(context, tf.concat([[num_samples], tf.shape(context)], 0))  # [K, B, hidden]
         context.set_shape([None, None, self.context.num_outputs])
         samples, logits = [], []
-        for linear, group_seed in zip(self.group_logits, tf.unstack(tf.random.split(seed, self.num_groups)), strict=True):
+        for linear, group_seed in zip(
+            self.group_logits, tf.unstack(tf.random.split(seed, self.num_groups)), strict=True
+        ):
             logits.append(linear(tf.concat([context, *samples], axis=-1)))  # [K, B, units / L]
             samples.append(draw(logits[-1], group_seed))
         return tf.concat(samples, axis=-1), tf.concat(logits, axis=-1)

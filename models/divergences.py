@@ -38,6 +38,4 @@ def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor
     Args, Returns: as for `directed_to_rbm`.
     """
     left, right = prior.split(sample.means)
-    stopped = RBM(*(tf.stop_gradient(parameter) for parameter in sample.rbm))
-    return prior.energy(left, right) + log_z - stopped.energy(left, right)
-
+    return prior.energy(left, right) + log_z - sample.rbm.frozen().energy(left, right)

@@ -33,7 +33,7 @@ class BernoulliLikelihood(keras.layers.Layer):
         self.built = True
 
     def logits(self, z: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Pixel logits `[..., D]` for binary or relaxed latents `[..., units]`; all leading dimensions are one batch."""
+        """Pixel logits `[..., D]` for binary or relaxed latents `[..., units]`; the rest is one batch."""
         hidden = self.hidden(tf.reshape(z, [-1, self.num_units]), training=training)
         logits = self.outputs(hidden) + self.mean_logits
         return tf.reshape(logits, tf.concat([tf.shape(z)[:-1], [self.num_pixels]], 0))

@@ -64,12 +64,12 @@ class Posterior(keras.layers.Layer, abc.ABC):
 
     @property
     @abc.abstractmethod
-    def has_parameters(self) -> bool:
-        """Whether q(z | x) is described by parameters that depend on x alone."""
+    def is_amortized_whole(self) -> bool:
+        """Whether all parameters of q(z | x) depend on x alone, and not on some of the latents."""
 
     @abc.abstractmethod
-    def parameters(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """These parameters by name, for `x [B, D]`; each has the leading dimension B."""
+    def parameters(self, x: tf.Tensor, *, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The parameters of q(z | x) by name, for `x [B, D]`, each `[B, ...]`; given a sample where latents decide."""
 
     @abc.abstractmethod
     def sample(self, x: tf.Tensor, *, num_samples: tf.Tensor | int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -88,9 +88,9 @@ class RBMPosterior(Posterior):
     def anneal_for(self, num_temperatures: int) -> None:
         self.num_temperatures.assign(num_temperatures)
 
-    has_parameters = True
+    is_amortized_whole = True
 
-    def parameters(self, x):
+    def parameters(self, x, *, seed):
         return self.rbm(x, training=False)._asdict()
 
     def rbm(self, x: tf.Tensor, *, training: bool) -> RBM:
@@ -108,8 +108,7 @@ class RBMPosterior(Posterior):
     def sample_relaxed(self, x, *, num_samples, seed, chains) -> RBMSample:
         rbm = self.rbm(x, training=True)
         gibbs_seed, relaxed_seed = tf.unstack(tf.random.split(seed, 2))
-        frozen = RBM(*(tf.stop_gradient(parameter) for parameter in rbm))
-        chains = gibbs.sweep(frozen, chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
+        chains = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
         chains = tf.stop_gradient(tf.ensure_shape(chains, [num_samples, None, self.num_left]))
 
         left = chains

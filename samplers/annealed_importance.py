@@ -32,9 +32,7 @@ class AnnealedSample(NamedTuple):
     effective_sample_size: tf.Tensor
 
 
-def sample(
-    rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | int, seed: tf.Tensor
-) -> AnnealedSample:
+def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | int, seed: tf.Tensor) -> AnnealedSample:
     """Forward AIS from `base` to `rbm`.
 
         log w = log Z_0 + sum_{t=1..T} [log f_t(z_{t-1}) - log f_{t-1}(z_{t-1})],   z_t ~ sweep of f_t from z_{t-1}
@@ -75,7 +73,8 @@ class ReverseEstimate(NamedTuple):
 def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf.Tensor) -> ReverseEstimate:
     """Reverse AIS: from exact samples of the RBM back to the base, an upper bound of log Z in expectation.
 
-        -log w = log Z_0 ... :  log Z <= log Z_0 - E[sum_{t=T..1} log f_{t-1}(z_{t-1}) - log f_t(z_{t-1})]
+        log w = sum_{t=T..1} [log f_{t-1}(z_{t-1}) - log f_t(z_{t-1})],    z_{t-1} ~ sweep of f_t from z_t
+        log Z <= log Z_0 - E[log mean exp(log w)]
 
     A sweep of block Gibbs is reversible on the left units, so the same sweep serves both directions.
 

@@ -47,8 +47,12 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     columns = Columns.of(rbm)
     left = to_columns(left)
     right = tf.zeros(tf.concat([tf.shape(columns.bias_right)[:-1], tf.shape(left)[-1:]], 0), left.dtype)
-    for i in tf.range(num_sweeps):
+    # Sweeps count up from their seed. Splitting it first keeps them apart from those of a caller's next seed.
+    seed = tf.random.split(seed, 1)[0]
+    i = tf.constant(0)
+    while i < num_sweeps:  # not `in tf.range`, whose length XLA compiles in
         left, right = columns.sweep(columns.right_input(left), 1.0, sweep_seed(seed, i))
+        i += 1
     return GibbsState(from_columns(left), from_columns(right))
 
 
@@ -76,7 +80,7 @@ class Columns(NamedTuple):
         shape = tf.concat(
             [tf.shape(right_logits)[:-2], [num_right + self.bias_left.shape[-2]], tf.shape(right_logits)[-1:]], 0
         )
-        uniform = _uniform(shape, seed, right_logits.dtype)  # one call for both sides: a call costs as much as a product
+        uniform = _uniform(shape, seed, right_logits.dtype)  # one call for both sides: calls are dear
         right = _bernoulli(right_logits, uniform[..., :num_right, :])
         left = _bernoulli(self.bias_left + beta * tf.matmul(self.weights, right), uniform[..., num_right:, :])
         return left, right

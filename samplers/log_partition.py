@@ -32,7 +32,8 @@ def exact_log_z(rbm: RBM) -> tf.Tensor:
     """
     if min(rbm.num_left, rbm.num_right) > _ENUMERABLE_UNITS:
         raise ValueError(
-            f"min(num_left, num_right) = {min(rbm.num_left, rbm.num_right)}: at most {_ENUMERABLE_UNITS} can be enumerated"
+            f"min(num_left, num_right) = {min(rbm.num_left, rbm.num_right)}: "
+            f"at most {_ENUMERABLE_UNITS} can be enumerated"
         )
     rbm = RBM(*(tf.cast(parameter, tf.float64) for parameter in rbm))
     if rbm.num_left > rbm.num_right:
@@ -62,7 +63,7 @@ def log_z_with_gradient(rbm: RBM, left: tf.Tensor, log_z: tf.Tensor) -> tf.Tenso
       log_z: the value, scalar, nats.
 
     Returns:
-      Scalar.
+      Scalar, of the machine's type.
     """
     negative_phase = tf.reduce_mean(-rbm.free_energy(tf.stop_gradient(left)))
-    return tf.stop_gradient(log_z) + (negative_phase - tf.stop_gradient(negative_phase))
+    return tf.cast(tf.stop_gradient(log_z), negative_phase.dtype) + (negative_phase - tf.stop_gradient(negative_phase))

@@ -9,7 +9,9 @@ from samplers.persistent_chains import PersistentInfo, PersistentState, reweight
 from samplers.rbm import RBM
 
 
-def step(rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int) -> tuple[PersistentState, PersistentInfo]:
+def step(
+    rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int
+) -> tuple[PersistentState, PersistentInfo]:
     """Moves every chain by `num_sweeps` sweeps at the new parameters: population annealing without resampling.
 
     Args, Returns: as for `samplers.population_annealing.step`.
@@ -19,4 +21,4 @@ def step(rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int) 
     """
     _, log_z, info = reweight(rbm, state)
     left = gibbs.sweep(rbm, state.left, seed, num_sweeps=tf.constant(num_sweeps)).left
-    return PersistentState(left, rbm, log_z), info
+    return PersistentState(left, rbm.frozen(), log_z), info

@@ -88,7 +88,9 @@ def _gather(columns: tf.Tensor, ancestors: tf.Tensor) -> tf.Tensor:
     return tf.gather(columns, ancestors, axis=-1, batch_dims=columns.shape.rank - 1)
 
 
-def step(rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int) -> tuple[PersistentState, PersistentInfo]:
+def step(
+    rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int
+) -> tuple[PersistentState, PersistentInfo]:
     """Carries a population from the parameters it was left at to those of `rbm`: reweight, resample, sweep.
 
         d_i = F_old(left_i) - F(left_i),   log_z += log mean exp(d),   resample by softmax(d),   `num_sweeps` sweeps
@@ -109,4 +111,4 @@ def step(rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int) 
     log_weights, log_z, info = reweight(rbm, state)
     left = tf.gather(state.left, resample(log_weights, resample_seed))
     left = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(num_sweeps)).left
-    return PersistentState(left, rbm, log_z), info
+    return PersistentState(left, rbm.frozen(), log_z), info

@@ -55,6 +55,10 @@ class RBM(NamedTuple):
         """`z [..., N + M]` as `(left [..., N], right [..., M])`."""
         return z[..., : self.num_left], z[..., self.num_left :]
 
+    def frozen(self) -> RBM:
+        """The machine as it is now: constants to differentiation, and no longer tied to any `tf.Variable`."""
+        return RBM(*(tf.stop_gradient(tf.convert_to_tensor(parameter)) for parameter in self))
+
     def transpose(self) -> RBM:
         """The same distribution with the names of the two sides exchanged."""
         return RBM(self.bias_right, self.bias_left, tf.linalg.matrix_transpose(self.weights))

@@ -31,11 +31,11 @@ _SMALL = {
     "num_particles": 20,
     "prior_sweeps": 2,
     "num_gibbs_sweeps": 2,
-    "num_steps": 24,
+    "num_steps": 240,
     "batch_size": 16,
-    "report_every": 5,
-    "eval_every": 10,
-    "checkpoint_every": 8,
+    "report_every": 50,
+    "eval_every": 100,
+    "checkpoint_every": 80,
     "valid_samples": 5,
     "valid_temperatures": 5,
     "valid_log_z_temperatures": 10,
@@ -82,3 +82,11 @@ class FinishedRun:
     experiment: Experiment
     last_weights: list
     results: dict
+
+
+def pytest_collection_modifyitems(items):
+    """Keeps the tests of one finished run in one worker process (pytest-xdist), which trains it once."""
+    for item in items:
+        parameters = item.callspec.indices if hasattr(item, "callspec") else {}
+        group = parameters.get("finished_run", item.path.name)
+        item.add_marker(pytest.mark.xdist_group(str(group)))

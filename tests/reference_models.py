@@ -187,14 +187,11 @@ def uniform(shape, seed, *, alg="auto_select"):
 
 
 @tf.function(jit_compile=True)
-def _split(seed, num):
-    return tf.random.split(seed, num)
-
-
 def split(seed, num):
-    return tf.unstack(_split(seed, num))
+    return tf.unstack(tf.random.split(seed, num))
 
 
 def sweep_uniforms(shape, seed, num_sweeps):
     """Of `num_sweeps` Gibbs sweeps, `[sweeps, *batch, M + N, chains]`."""
+    [seed] = split(seed, 1)
     return np.stack([uniform(shape, seed + tf.constant([0, i]), alg="threefry") for i in range(num_sweeps)])

@@ -1,4 +1,4 @@
-"""The command lines as a user meets them: help, one-line errors with exit status 2, a kill -9, the README's commands."""
+"""The command lines as a user meets them: help, one-line errors, a kill -9, the README's commands."""
 
 import json
 import os
@@ -206,8 +206,8 @@ def test_help_is_grouped_and_complete(script):
     assert not completed.stderr
     flags = set(re.findall(r"--(?:\[no\])?(\w+)", completed.stdout))
     contract = {
-        "run_training.py": """model dataset data_dir log_dir num_latents num_groups shared_context num_samples objective beta
-            num_gibbs_sweeps num_relaxed_sweeps prior_sampler num_particles prior_sweeps num_steps batch_size
+        "run_training.py": """model dataset data_dir log_dir num_latents num_groups shared_context num_samples objective
+            beta num_gibbs_sweeps num_relaxed_sweeps prior_sampler num_particles prior_sweeps num_steps batch_size
             learning_rate seed eval_every checkpoint_every strategy resume""",
         "run_eval.py": "log_dir saved_model dataset data_dir split num_examples num_samples seed output",
     }[script].split()
@@ -250,6 +250,11 @@ def test_readme_commands_run(tmp_path):
         short = QUICK if script == "run_training.py" else ["--num_samples=20", "--log_z_temperatures=50"]
         completed = run(script, *arguments, *short, cwd=tmp_path)
         assert completed.returncode == 0, f"{command}\n{completed.stderr}"
+    (tmp_path / "runs" / "digits").symlink_to(tmp_path / "runs" / "digits-pwl4")
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True
+        )
 
 
 def test_readme_flags_exist():

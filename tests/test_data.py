@@ -11,6 +11,7 @@ import re
 import numpy as np
 import pytest
 import scipy.io
+import sklearn.datasets
 from absl import logging
 
 from dvae import data
@@ -160,8 +161,7 @@ def test_spread_of_nothing(wanted):
 
 
 def test_digits_are_those_of_scikit_learn(tmp_path):
-    from sklearn.datasets import load_digits
-
+    load_digits = sklearn.datasets.load_digits
     dataset = data.load_dataset("digits", tmp_path)
     assert (len(dataset.train), len(dataset.valid), len(dataset.test)) == (1297, 200, 300)
     assert dataset.image_shape == (8, 8)

@@ -32,7 +32,9 @@ class Parts:
     def log_q(self, x, z):
         """`log q(z | x)` of one example and one binary state, group by group."""
         draw = lambda number, _: np.split(z, self.posterior.num_groups)[number][None, None]  # noqa: E731
-        _, logits = reference_models.directed(self.weights, tiny.MEAN_PIXEL, x[None], draw, num_samples=1, training=False)
+        _, logits = reference_models.directed(
+            self.weights, tiny.MEAN_PIXEL, x[None], draw, num_samples=1, training=False
+        )
         return reference_models.log_bernoulli(z, logits[0, 0])
 
     def enumerated(self, x):
@@ -123,10 +125,15 @@ def test_groups_depend_on_earlier_groups_only(num_groups):
             assert np.all(np.abs(blocks[source + 1 :]) > 1e-3)
 
 
-def test_parameters_are_the_logits_if_there_is_one_group():
-    parts = Parts(1)
-    assert parts.posterior.has_parameters
-    p_on = 1 / (1 + np.exp(-parts.posterior.parameters(X)["logits"].numpy()))
-    for b, unit in itertools.product(range(3), range(4)):
-        np.testing.assert_allclose(p_on[b, unit], parts.enumerated(X[b]) @ STATES[:, unit], atol=1e-5)
-    assert not Parts(2).posterior.has_parameters
+@every_depth
+def test_parameters_are_the_logits_given_a_sample(num_groups):
+    """Of all units; those of one group do not depend on the sample."""
+    parts = Parts(num_groups)
+    logits = parts.posterior.parameters(X, seed=SEED)["logits"].numpy().astype(float)
+    z, log_q = parts.posterior.sample(X, num_samples=1, seed=SEED)
+    np.testing.assert_allclose(reference_models.log_bernoulli(z[0].numpy(), logits), log_q[0], rtol=1e-5)
+    assert parts.posterior.is_amortized_whole == (num_groups == 1)
+    if num_groups == 1:
+        for b, unit in itertools.product(range(3), range(4)):
+            p_on = 1 / (1 + np.exp(-logits[b, unit]))
+            np.testing.assert_allclose(p_on, parts.enumerated(X[b]) @ STATES[:, unit], atol=1e-5)

@@ -163,9 +163,10 @@ def test_phi_is_stopped_in_its_own_energy():
 def test_gradient_through_the_sample_is_the_difference_of_the_fields():
     """`d/d m_left = (a_phi + W_phi m_right) - (a_theta + W_theta m_right)`, likewise on the right; by differences."""
     means = np.random.default_rng(6).uniform(size=N + M)
-    difference = lambda m: (  # noqa: E731
-        reference.energy(PRIOR, m[:N], m[N:]) - reference.energy(POSTERIOR, m[:N], m[N:])
-    )
+
+    def difference(m):
+        return reference.energy(PRIOR, m[:N], m[N:]) - reference.energy(POSTERIOR, m[:N], m[N:])
+
     units = tf.constant(means[None, None])
     with tf.GradientTape() as tape:
         tape.watch(units)

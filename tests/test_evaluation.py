@@ -76,9 +76,7 @@ def test_importance_weighted_nll_agrees_with_exact(finished_run):
     """
     functions = tf.saved_model.load(str(finished_run.experiment.run.saved_model)).signatures
     images = finished_run.experiment.dataset.test[::10]
-    result = evaluate(
-        functions, images, num_samples=4000, log_z_chains=1000, log_z_temperatures=300, seed=1
-    )
+    result = evaluate(functions, images, num_samples=4000, log_z_chains=1000, log_z_temperatures=300, seed=1)
     exact = exact_nll(functions, images)
     assert result.nll == pytest.approx(exact, abs=0.03)
     assert -result.elbo > exact - 0.03

@@ -1,10 +1,11 @@
-"""Every system x SavedModel: the documented signatures, usable with `tf.saved_model.load` alone, saying what they say."""
+"""Every system x SavedModel: the documented signatures, used with `tf.saved_model.load` alone."""
 
 import json
 
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 import tensorflow as tf
 
 SEED = tf.constant([3, 4])

@@ -40,7 +40,9 @@ def test_stack_matches_numpy(num_layers, training):
 
 def sample_relaxed(model, x, num_samples=1):
     chains = tf.zeros([num_samples, len(x), model.posterior.chain_units])
-    return model.posterior.sample_relaxed(tf.constant(x), num_samples=num_samples, seed=tf.constant([1, 2]), chains=chains)
+    return model.posterior.sample_relaxed(
+        tf.constant(x), num_samples=num_samples, seed=tf.constant([1, 2]), chains=chains
+    )
 
 
 def moving_averages(model):
@@ -81,7 +83,7 @@ def test_evaluation_leaves_the_averages_alone(name):
     before = moving_averages(model)
     draws = model.posterior.draw(X, num_samples=2, seed=tf.constant([1, 2]))
     model.posterior.sample(X, num_samples=2, seed=tf.constant([1, 2]))
-    model.posterior.parameters(X)
+    model.posterior.parameters(X, seed=tf.constant([1, 2]))
     model.log_joint(X, draws.z, tf.constant(0.0))
     model.likelihood.logits(draws.z, training=False)
     for key, value in moving_averages(model).items():

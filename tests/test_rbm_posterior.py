@@ -21,7 +21,7 @@ from models.prior import RBMPrior
 from models.rbm_posterior import RBMPosterior
 from models.relaxations import PiecewiseLinear
 from samplers import annealed_importance
-from samplers.annealing_path import biases_base, linear_betas
+from samplers.annealing_path import biases_base
 
 N, M, S = 3, 2, 3  # left and right units, binary sweeps
 X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)
@@ -31,7 +31,7 @@ SEED = tf.constant([6, 7])
 LEVEL = 1e-5
 
 
-def make_model(*, num_relaxed_sweeps=1, scale=0.3):
+def make_model(*, num_relaxed_sweeps=1):
     factory = LayerFactory(hidden_units=3, weight_decay=0.0, seeds=keras.random.SeedGenerator(0))
     mean_pixel, sizes = tf.constant(tiny.MEAN_PIXEL), {"num_left": N, "num_right": M, "num_hidden_layers": 2}
     sweeps = {"num_gibbs_sweeps": S, "num_relaxed_sweeps": num_relaxed_sweeps}
@@ -41,49 +41,43 @@ def make_model(*, num_relaxed_sweeps=1, scale=0.3):
         likelihood=BernoulliLikelihood(factory, mean_pixel=mean_pixel, num_units=N + M, num_hidden_layers=1),
         divergence=rbm_to_rbm_without_log_z_phi,
     )
-    reference_models.randomize(model, 3, scale=scale)
+    reference_models.randomize(model, 3, scale=0.3)
     return model
 
 
-MODEL = make_model()
-POSTERIOR, WEIGHTS = MODEL.posterior, reference_models.weights_of(MODEL)
+WEIGHTS = reference_models.weights_of(make_model())
 
 
-def machines(x, *, training=False, weights=WEIGHTS):
-    return reference_models.rbm_posterior(weights, tiny.MEAN_PIXEL, x, N, M, training=training)
+@pytest.fixture
+def posterior():
+    return make_model().posterior
 
 
-@pytest.fixture(autouse=True)
-def _restore():
-    """The model is shared: `sample_relaxed` moves its averages, tests set the number of temperatures."""
-    yield
-    for name, variable in reference_models.variables_of(MODEL).items():
-        variable.assign(WEIGHTS[name])
-    POSTERIOR.anneal_for(500)
+def machines(x, *, training=False):
+    return reference_models.rbm_posterior(WEIGHTS, tiny.MEAN_PIXEL, x, N, M, training=training)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_parameters_match_loops(training):
-    rbm = POSTERIOR.rbm(X, training=training)
+def test_parameters_match_loops(posterior, training):
+    rbm = posterior.rbm(X, training=training)
     assert [list(parameter.shape) for parameter in rbm] == [[3, N], [3, M], [3, N, M]]
     for b, machine in enumerate(machines(X, training=training)):
         for actual, wanted in zip(reference.member(rbm, b), machine, strict=True):
             np.testing.assert_allclose(actual, wanted, atol=2e-5)
     if not training:
-        assert POSTERIOR.has_parameters
-        for actual, wanted in zip(POSTERIOR.parameters(X).values(), rbm, strict=True):
-            np.testing.assert_array_equal(actual, wanted)
-        assert list(POSTERIOR.parameters(X)) == ["bias_left", "bias_right", "weights"]
+        assert posterior.is_amortized_whole
+        for name, parameter in posterior.parameters(X, seed=SEED).items():
+            np.testing.assert_array_equal(parameter, getattr(rbm, name))
 
 
-def test_machine_is_an_ising_model():
+def test_machine_is_an_ising_model(posterior):
     """Spins s = 2 z - 1: `E(z) = -(u1 . s_left + u2 . s_right + s_left' J s_right) + constant`, enumerated.
 
     The fields u are the network's own outputs and J is what couples: fields do not change when couplings do.
     """
     inputs = reference_models.hidden(WEIGHTS, "encoder/hidden", X - tiny.MEAN_PIXEL, training=False)
     fields = reference_models.dense(WEIGHTS, "encoder/outputs", inputs)[:, : N + M]
-    rbm = POSTERIOR.rbm(X, training=False)
+    rbm = posterior.rbm(X, training=False)
     for b in range(3):
         machine = tuple(parameter.numpy().astype(float) for parameter in reference.member(rbm, b))
         energies = np.array([reference.energy(machine, z[:N], z[N:]) for z in STATES])
@@ -94,24 +88,13 @@ def test_machine_is_an_ising_model():
         assert np.std(energies) > 0.5
 
 
-def test_coupling_scale_with_size():
-    """With batch normalisation that passes its input, J = 1.5 / sqrt(N) times it: W = 6 / sqrt(3) here."""
-    for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-        value = {"gamma": 0.0, "beta": 1.0}.get(name, WEIGHTS[f"encoder/coupling/{name}"])
-        variable = reference_models.variables_of(MODEL)[f"encoder/coupling/{name}"]
-        variable.assign(np.broadcast_to(value, variable.shape))
-    np.testing.assert_allclose(POSTERIOR.rbm(X, training=False).weights, np.full([3, N, M], 6 / 3**0.5), rtol=1e-6)
-
-
 # Binary draws.
 
 
 def log_p(x):
     """Enumerated `log p(x, z) + log Z_theta`, `[2^(N + M)]`."""
-    likelihood = reference_models.log_likelihood(
-        WEIGHTS, tiny.MEAN_PIXEL, x[None], STATES[:, None], training=False
-    )
-    return likelihood[:, 0] + reference.log_joint(reference_models.prior_of(WEIGHTS)).ravel()
+    pixels = reference_models.log_likelihood(WEIGHTS, tiny.MEAN_PIXEL, x[None], STATES[:, None], training=False)
+    return pixels[:, 0] + reference.log_joint(reference_models.prior_of(WEIGHTS)).ravel()
 
 
 def t_test(replicates, wanted):
@@ -119,14 +102,14 @@ def t_test(replicates, wanted):
     return 2 * stats.t.sf(np.abs(reference.z_score(replicates, wanted)), len(replicates) - 1)
 
 
-def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q():
+def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior):
     """By 1 temperature, so that weights vary: tested on the ratio to the enumerated value, which has mean 1.
 
     False-failure rate 1e-5 each. Power: an error of 15 % in the estimate of p(x), and samples without their weights
     in that of E_q, are more than 7 standard errors away.
     """
-    POSTERIOR.anneal_for(1)
-    draws = POSTERIOR.draw(COPIES, num_samples=1000, seed=SEED)
+    posterior.anneal_for(1)
+    draws = posterior.draw(COPIES, num_samples=1000, seed=SEED)
     z, log_q, log_weights = (np.asarray(part, float) for part in draws)
     np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=0), 1, rtol=1e-5)
     assert np.std(log_weights) > 0.1
@@ -146,13 +129,13 @@ def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q():
     assert abs(reference.z_score(np.mean(statistic[number], axis=0), q @ statistic)) > 10
 
 
-def test_samples_follow_the_enumerated_q():
+def test_samples_follow_the_enumerated_q(posterior):
     """Each state's frequency in 50 copies of 400 samples. False-failure rate 1e-5 together.
 
     Power: the most frequent state's standard error is below 2 % of its probability.
     """
-    POSTERIOR.anneal_for(50)
-    z, log_q = POSTERIOR.sample(COPIES, num_samples=400, seed=SEED)
+    posterior.anneal_for(50)
+    z, log_q = posterior.sample(COPIES, num_samples=400, seed=SEED)
     q, number = reference.joint(machines(X)[0]).ravel(), reference.state_number(z.numpy())
     np.testing.assert_allclose(log_q, np.log(q)[number], atol=0.3)  # log Z_phi by AIS
     frequencies = np.array([np.bincount(column, minlength=32) / 400 for column in number.T])
@@ -163,30 +146,25 @@ def test_samples_follow_the_enumerated_q():
     assert q.max() < 0.5
 
 
-def test_anneal_for_sets_the_number_of_temperatures_of_a_traced_draw():
+def test_anneal_for_sets_the_number_of_temperatures_of_a_traced_draw(posterior):
     """An exported model is told to anneal longer after it was traced."""
-    draw = tf.function(lambda: POSTERIOR.draw(X, num_samples=20, seed=SEED))
-    rbm = POSTERIOR.rbm(X, training=False)
-    assert int(POSTERIOR.num_temperatures) == 500
+    draw = tf.function(lambda: posterior.draw(X, num_samples=20, seed=SEED))
+    rbm = posterior.rbm(X, training=False)
+    assert int(posterior.num_temperatures) == 500
     log_weights = {}
     for number in (50, 1):
-        POSTERIOR.anneal_for(number)
+        posterior.anneal_for(number)
         log_weights[number] = draw().log_weights.numpy()
-        betas = linear_betas(number)
-        assert len(betas) == number + 1
+        betas = tf.constant(np.linspace(0, 1, number + 1))
         wanted = annealed_importance.sample(rbm, biases_base(rbm), betas=betas, num_chains=20, seed=SEED)
         np.testing.assert_allclose(log_weights[number], wanted.log_weights - wanted.log_z, atol=1e-4)
     assert draw.experimental_get_tracing_count() == 1
     assert log_weights[1].std() > 2 * log_weights[50].std()
 
 
-# Relaxed sampling.
-
-
-@pytest.mark.parametrize("num_relaxed_sweeps", [1, 2])
-def test_relaxed_sample_matches_numpy(num_relaxed_sweeps):
-    """Binary sweeps, then relaxed ones, with the uniforms of the code's seeds; 2 samples of 3 examples."""
-    model = make_model(num_relaxed_sweeps=num_relaxed_sweeps)
+def test_relaxed_sample_matches_numpy():
+    """Binary sweeps, then t = 2 relaxed ones, with the uniforms of the code's seeds; 2 samples of 3 examples."""
+    model = make_model(num_relaxed_sweeps=2)
     chains = np.random.default_rng(8).integers(0, 2, [2, 3, N]).astype(np.float32)
     sample = tf.function(model.posterior.sample_relaxed, jit_compile=True)(
         tf.constant(X), num_samples=2, seed=SEED, chains=tf.constant(chains)
@@ -194,7 +172,7 @@ def test_relaxed_sample_matches_numpy(num_relaxed_sweeps):
     gibbs_seed, relaxed_seed = reference_models.split(SEED, 2)
     uniforms = reference_models.sweep_uniforms([3, M + N, 2], gibbs_seed, S)
     rhos = []
-    for sweep_seed in reference_models.split(relaxed_seed, num_relaxed_sweeps):
+    for sweep_seed in reference_models.split(relaxed_seed, 2):
         seeds = reference_models.split(sweep_seed, 2)
         rhos.append([reference_models.uniform([2, 3, n], seed) for n, seed in zip((M, N), seeds, strict=True)])
     relax = lambda logits, rho: reference_models.pwl(logits, rho, 1.0)  # noqa: E731
@@ -209,14 +187,14 @@ def test_relaxed_sample_matches_numpy(num_relaxed_sweeps):
     assert np.mean((sample.zeta > 0) & (sample.zeta < 1)) > 0.2
 
 
-def test_gradient_flows_through_the_relaxed_sweeps_only():
+def test_gradient_flows_through_the_relaxed_sweeps_only(posterior):
     """From the samples to every parameter of the encoder; from the chains to none, nor from samples to old chains."""
     chains = tf.constant(np.random.default_rng(8).integers(0, 2, [1, 3, N]).astype(np.float32))
-    encoder = [POSTERIOR.outputs.kernel.value, POSTERIOR.outputs.bias.value, POSTERIOR.coupling_norm.gamma.value]
+    encoder = [posterior.outputs.kernel.value, posterior.outputs.bias.value, posterior.coupling_norm.gamma.value]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(chains)
-        sample = POSTERIOR.sample_relaxed(tf.constant(X), num_samples=1, seed=SEED, chains=chains)
-    for target in (sample.zeta, sample.means):
+        sample = posterior.sample_relaxed(tf.constant(X), num_samples=1, seed=SEED, chains=chains)
+    for target in sample.zeta, sample.means:
         assert all(np.abs(gradient).max() > 1e-4 for gradient in tape.gradient(target, encoder))
         assert tape.gradient(target, chains) is None
     assert tape.gradient(sample.chains, [*encoder, chains]) == [None] * 4

@@ -35,7 +35,7 @@ def test_every_relaxation_has_a_case():
 def test_formula(relaxation, beta):
     """In float64 to rounding. In float32 the rounding of q and rho, 6e-8, is multiplied by the slope.
 
-    The slope is at most 25 beta for PWL. For Concrete float32's `1 - 1e-5` is off by 3e-8, 0.3 % of the distance from 1.
+    The slope is at most 25 beta for PWL. For Concrete float32's `1 - 1e-5` is off by 3e-8, 0.3 % of its distance to 1.
     """
     wanted = CASES[relaxation](*GRID, beta)
     zeta = relaxation(beta).transform(*map(tf.constant, GRID))
@@ -99,7 +99,9 @@ def test_gradient_includes_that_of_the_slope():
 
 @every_relaxation
 def test_gradient_is_finite_where_saturated(relaxation):
-    logits, rho = (a.ravel() for a in np.meshgrid(np.float32([-200, -40, 0, 40, 200]), np.float32([0, 0.5, 1 - 2**-24])))
+    logits, rho = (
+        a.ravel() for a in np.meshgrid(np.float32([-200, -40, 0, 40, 200]), np.float32([0, 0.5, 1 - 2**-24]))
+    )
     assert np.all(np.isfinite(gradient(relaxation(4.0), logits, rho)))
 
 

@@ -1,0 +1,115 @@
+"""One training iteration in slow NumPy float64: Algorithm 1 of DVAE##, and its directed counterpart.
+
+What the gradient does not reach is an attribute, drawn once at the weights before the step: phi', the binary chains,
+the prior's particles, the value of log Z, and all uniforms. `loss` is a function of the weights alone, so that its
+finite differences have the stop_gradients of Algorithm 1.
+"""
+
+import numpy as np
+import reference
+import reference_models
+import tensorflow as tf
+
+RELAX = {"dvaess": reference_models.pwl, "pwl": reference_models.pwl, "gumbolt": reference_models.concrete}
+
+
+class Iteration:
+    """Args: settings as in `Config`; everything else as it is before the step.
+
+    grey: the examples of the batch, binary or their probabilities, `[B, D]`.
+    table: their chains, `[B, K, N]`.
+    particles, old_prior, log_z: the prior's population, where it was left, and log Z there.
+    """
+
+    def __init__(self, config, weights, step, *, grey, mean_pixel, table, particles, old_prior, log_z):
+        self.config, self.weights, self.mean_pixel = config, weights, mean_pixel
+        self.num_samples, self.num_left = config.num_samples, config.num_left
+        self.kl_weight = min(step / (0.3 * config.num_steps), 1.0)
+        step_seed = tf.random.fold_in(tf.constant([config.seed, 2]), step)
+        binarization_seed, prior_seed, posterior_seed = tf.unstack(tf.random.split(step_seed, 3))
+        dynamic = np.any(grey % 1)
+        uniform = tf.random.stateless_uniform(grey.shape, binarization_seed).numpy()
+        self.x = (uniform < grey).astype(float) if dynamic else grey
+        self._move_prior(particles, old_prior, log_z, prior_seed)
+        if config.model == "dvaess":
+            self._move_chains(table, posterior_seed)
+        else:
+            seeds, units = reference_models.split(posterior_seed, config.num_groups), config.num_latents
+            self.rhos = [self._uniform(units // config.num_groups, seed) for seed in seeds]
+
+    def _uniform(self, units, seed):
+        return reference_models.uniform([self.num_samples, len(self.x), units], seed)
+
+    def _move_prior(self, particles, old, log_z, seed):
+        """Reweight, resample (population annealing only), sweep."""
+        new = reference_models.prior_of(self.weights)
+        growth = [reference.free_energy(old, left) - reference.free_energy(new, left) for left in particles]
+        weights = np.exp(growth)
+        if self.config.prior_sampler == "population_annealing":
+            resample_seed, seed = tf.unstack(tf.random.split(seed, 2))
+            offset = float(tf.random.stateless_uniform([], resample_seed, dtype=tf.float64))
+            particles = particles[reference.systematic_resampling(weights, offset)]
+        shape = [self.config.num_latents, len(particles)]
+        uniforms = reference_models.sweep_uniforms(shape, seed, self.config.prior_sweeps)
+        moved = [reference_models.gibbs_sweeps(new, left, uniforms[..., p]) for p, left in enumerate(particles)]
+        self.particles, self.log_z = np.array(moved), log_z + np.log(weights.mean())
+        self.effective_sample_size = weights.sum() ** 2 / np.sum(weights**2)
+
+    def _move_chains(self, table, seed):
+        config, shape = self.config, [len(self.x), self.config.num_latents, self.num_samples]
+        gibbs_seed, relaxed_seed = reference_models.split(seed, 2)
+        uniforms = reference_models.sweep_uniforms(shape, gibbs_seed, config.num_gibbs_sweeps)
+        self.stopped = self._machines(self.weights)  # phi'
+        self.chains = np.zeros([self.num_samples, len(self.x), self.num_left])
+        for k, b in np.ndindex(*self.chains.shape[:2]):
+            self.chains[k, b] = reference_models.gibbs_sweeps(self.stopped[b], table[b, k], uniforms[:, b, :, k])
+        self.rhos = []
+        for sweep_seed in reference_models.split(relaxed_seed, config.num_relaxed_sweeps):
+            right_seed, left_seed = reference_models.split(sweep_seed, 2)
+            self.rhos.append((self._uniform(self.num_left, right_seed), self._uniform(self.num_left, left_seed)))
+
+    def _machines(self, weights):
+        sides = self.num_left, self.num_left
+        return reference_models.rbm_posterior(weights, self.mean_pixel, self.x, *sides, training=True)
+
+    def _relax(self, logits, rho):
+        return RELAX[self.config.model](logits, rho, self.config.beta)
+
+    def sample(self, weights):
+        """`zeta`, `means`, and the part of the divergence that belongs to q, `[K, B]`."""
+        if self.config.model == "dvaess":
+            machines, shape = self._machines(weights), [self.num_samples, len(self.x), self.config.num_latents]
+            zeta, means = np.zeros(shape), np.zeros(shape)
+            for k, b in np.ndindex(*shape[:2]):
+                rhos = [(right[k, b], left[k, b]) for right, left in self.rhos]
+                sampled = reference_models.relaxed_sweeps(machines[b], self.chains[k, b], rhos, self._relax)
+                zeta[k, b], means[k, b] = sampled
+            return zeta, means, -reference_models.energies(self.stopped, means)
+        zeta, logits = reference_models.directed(
+            weights,
+            self.mean_pixel,
+            self.x,
+            lambda number, logits: self._relax(logits, self.rhos[number]),
+            num_samples=self.num_samples,
+            training=True,
+        )
+        means = 1 / (1 + np.exp(-logits))
+        if self.config.num_groups > 1:
+            means[..., : self.num_left] = zeta[..., : self.num_left]
+        return zeta, means, -reference_models.bernoulli_entropy(logits)
+
+    def log_likelihood(self, weights):
+        """The mean over samples and examples."""
+        zeta = self.sample(weights)[0]
+        return np.mean(reference_models.log_likelihood(weights, self.mean_pixel, self.x, zeta, training=True))
+
+    def loss(self, weights):
+        """Differentiable; the gradient of log Z_theta is the mean over the particles."""
+        _, means, of_q = self.sample(weights)
+        prior, at_start = reference_models.prior_of(weights), reference_models.prior_of(self.weights)
+        carried = [
+            reference.free_energy(at_start, left) - reference.free_energy(prior, left) for left in self.particles
+        ]
+        divergence = reference_models.energies(prior, means) + self.log_z + np.mean(carried) + of_q
+        decay = reference_models.weight_decay(weights, self.config.weight_decay)
+        return -self.log_likelihood(weights) + self.kl_weight * np.mean(divergence) + decay
