@@ -1,7 +1,7 @@
 """Draws the validation curves of finished or running trainings, from their `metrics.jsonl`.
 
-    pip install -r benchmarks/requirements.txt
-    python benchmarks/learning_curves.py --output=docs/learning_curves.png runs/mnist-dvaess runs/mnist-pwl1
+pip install -r benchmarks/requirements.txt
+python benchmarks/learning_curves.py --output=docs/learning_curves.png runs/mnist-dvaess runs/mnist-pwl1
 """
 
 import argparse

@@ -15,6 +15,10 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from dvae.run_directory import RunDirectory
 
 
+# Under which TensorBoard shows the scalars of a group together.
+_HEADINGS = {"train": "training", "valid": "validation"}
+
+
 class Monitor:
     """Writes one run's reports.
 
@@ -50,7 +54,7 @@ class Monitor:
         with self._writers[group].as_default(step):
             for name, value in values.items():
                 if value is not None:
-                    tf.summary.scalar(name, value)
+                    tf.summary.scalar(f"{_HEADINGS[group]}/{name}", value)
         self._writers[group].flush()
         if group == "train":
             self._bar.set_postfix_str(f"log p(x|zeta) {values['relaxed_log_likelihood']:.2f}")

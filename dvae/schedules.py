@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +11,8 @@ import tensorflow as tf
 def learning_rate(*, base: float, num_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The published piecewise constant rate: base/10 until 2 %, base until 60 %, then base/3, /10 and /33 (95 %)."""
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        boundaries=[fraction * num_steps - 1.0 for fraction in (0.02, 0.60, 0.75, 0.95)],
+        # Keras changes the rate *after* a boundary.
+        boundaries=[math.ceil(fraction * num_steps) - 1 for fraction in (0.02, 0.60, 0.75, 0.95)],
         values=[base / divisor for divisor in (10.0, 1.0, 3.0, 10.0, 33.0)],
     )
 

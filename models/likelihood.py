@@ -13,7 +13,7 @@ from models.networks import LayerFactory
 class BernoulliLikelihood(keras.layers.Layer):
     """`p(x | z) = prod_d Bernoulli(x_d; sigma(l_d))`, `l = network(z) + logit(mean pixel)`.
 
-    The decoder starts from the mean image. The mean is clipped to [0.001, 0.999] first.
+    The network learns what differs from the mean image, whose pixels are clipped to [0.001, 0.999] first.
 
     Args:
       factory: makes the layers.

@@ -109,7 +109,7 @@ class RBMPosterior(Posterior):
         rbm = self.rbm(x, training=True)
         gibbs_seed, relaxed_seed = tf.unstack(tf.random.split(seed, 2))
         chains = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
-        chains = tf.stop_gradient(tf.ensure_shape(chains, [num_samples, None, self.num_left]))
+        chains = tf.ensure_shape(chains, [num_samples, None, self.num_left])
 
         left = chains
         for sweep_seed in tf.unstack(tf.random.split(relaxed_seed, self.num_relaxed_sweeps)):

@@ -69,15 +69,34 @@ def test_blocks_cover_every_image_once():
 
 
 def test_importance_weighted_nll_agrees_with_exact(finished_run):
-    """4000 samples on 32 images, 8 latents: within 0.03 nats of enumeration, and the ELBO below both.
+    """4000 samples on 32 images, 8 latents: within 0.02 nats of enumeration, and the ELBO below both.
 
-    The two share the decoder and the energy only. A posterior trained for 24 steps is close to the prior, so the
-    importance weights vary little; a wrong log Z, log q or AIS weight of 0.05 nats is seen.
+    The two share the decoder and the energy only. After 240 steps a posterior is too sure of itself for importance
+    sampling, so posterior and decoder are made softer first: then the standard error of the NLL is below 0.004
+    (effective sample sizes above 500), and a wrong log Z, log q or AIS weight of 0.03 nats is seen.
     """
-    functions = tf.saved_model.load(str(finished_run.experiment.run.saved_model)).signatures
+    model = finished_run.experiment.state.model
+    before = [v.numpy() for v in model.weights]
+    soften(model, 0.3)
     images = finished_run.experiment.dataset.test[::10]
+    functions = finished_run.experiment.inference.functions
     result = evaluate(functions, images, num_samples=4000, log_z_chains=1000, log_z_temperatures=300, seed=1)
     exact = exact_nll(functions, images)
-    assert result.nll == pytest.approx(exact, abs=0.03)
-    assert -result.elbo > exact - 0.03
-    assert 1 <= result.effective_sample_size <= 4000
+    for variable, value in zip(model.weights, before, strict=True):
+        variable.assign(value)
+    assert result.effective_sample_size > 500
+    assert result.nll == pytest.approx(exact, abs=0.02)
+    assert -result.elbo > exact
+
+
+def soften(model, factor):
+    """Scales the last layers of encoder and decoder."""
+    last = [model.likelihood.outputs]
+    if hasattr(model.posterior, "coupling_norm"):
+        last.append(model.posterior.outputs)
+        model.posterior.coupling_norm.gamma.assign(model.posterior.coupling_norm.gamma * factor)
+    else:
+        last += model.posterior.group_logits
+    for layer in last:
+        layer.kernel.assign(layer.kernel * factor)
+        layer.bias.assign(layer.bias * factor)

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tiny
 from scipy import stats
 
+from models import rbm_posterior
 from models.autoencoder import DiscreteVAE
 from models.divergences import rbm_to_rbm_without_log_z_phi
 from models.likelihood import BernoulliLikelihood
@@ -109,7 +110,7 @@ def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior):
     in that of E_q, are more than 7 standard errors away.
     """
     posterior.anneal_for(1)
-    draws = posterior.draw(COPIES, num_samples=1000, seed=SEED)
+    draws = posterior.draw(COPIES, num_samples=4000, seed=SEED)
     z, log_q, log_weights = (np.asarray(part, float) for part in draws)
     np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=0), 1, rtol=1e-5)
     assert np.std(log_weights) > 0.1
@@ -129,21 +130,19 @@ def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior):
     assert abs(reference.z_score(np.mean(statistic[number], axis=0), q @ statistic)) > 10
 
 
-def test_samples_follow_the_enumerated_q(posterior):
-    """Each state's frequency in 50 copies of 400 samples. False-failure rate 1e-5 together.
+def test_samples_follow_the_enumerated_q(posterior, monkeypatch):
+    """Each state's frequency in 50 copies of 400 samples, by 1 temperature and 1 sweep: resampling must do its part.
 
-    Power: the most frequent state's standard error is below 2 % of its probability.
+    False-failure rate 1e-5 together. Power: draws that are not resampled fail by far, in spite of the sweep.
     """
-    posterior.anneal_for(50)
+    monkeypatch.setattr(rbm_posterior, "_SWEEPS_AFTER_RESAMPLING", 1)
+    posterior.anneal_for(1)
     z, log_q = posterior.sample(COPIES, num_samples=400, seed=SEED)
     q, number = reference.joint(machines(X)[0]).ravel(), reference.state_number(z.numpy())
     np.testing.assert_allclose(log_q, np.log(q)[number], atol=0.3)  # log Z_phi by AIS
     frequencies = np.array([np.bincount(column, minlength=32) / 400 for column in number.T])
     common = q > 1e-3  # rare states have no Gaussian frequencies
-    p_values = t_test(frequencies[:, common], q[common])
-    assert p_values.min() > LEVEL / common.sum()
-    assert reference.standard_error(frequencies)[q.argmax()] < 0.02 * q.max()
-    assert q.max() < 0.5
+    assert t_test(frequencies[:, common], q[common]).min() > LEVEL / common.sum()
 
 
 def test_anneal_for_sets_the_number_of_temperatures_of_a_traced_draw(posterior):
@@ -194,7 +193,8 @@ def test_gradient_flows_through_the_relaxed_sweeps_only(posterior):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(chains)
         sample = posterior.sample_relaxed(tf.constant(X), num_samples=1, seed=SEED, chains=chains)
+    largest = lambda *of: [np.abs(g).max() for g in tape.gradient(*of, unconnected_gradients="zero")]  # noqa: E731
     for target in sample.zeta, sample.means:
-        assert all(np.abs(gradient).max() > 1e-4 for gradient in tape.gradient(target, encoder))
-        assert tape.gradient(target, chains) is None
-    assert tape.gradient(sample.chains, [*encoder, chains]) == [None] * 4
+        assert min(largest(target, encoder)) > 1e-4
+        assert largest(target, [chains]) == [0]
+    assert largest(sample.chains, [*encoder, chains]) == [0] * 4
