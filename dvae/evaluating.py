@@ -70,7 +70,7 @@ def run(settings: Settings) -> dict[str, Any]:
     images = dataset.split(settings.split)
     images = images[spread(len(images), settings.num_examples or len(images))]
     if settings.posterior_temperatures is not None:
-        if model.posterior_temperatures is None:
+        if not hasattr(model, "posterior_temperatures"):
             raise UserError(
                 f"--posterior_temperatures={settings.posterior_temperatures}: the posterior in {folder} is sampled "
                 "exactly, without annealing; leave it out"

@@ -115,8 +115,13 @@ class Experiment:
                 f"{first + num_steps} (a loss is not finite); the last checkpoint is kept; try a lower rate"
             )
         rate = float(self.state.optimizer.learning_rate)
+        penalty = float(tf.add_n(self.state.model.losses))
         seconds_per_step = elapsed / len(indices) if len(indices) else None
-        monitor.scalars("train", self.step, means | {"learning_rate": rate, "seconds_per_step": seconds_per_step})
+        monitor.scalars(
+            "train",
+            self.step,
+            means | {"weight_decay": penalty, "learning_rate": rate, "seconds_per_step": seconds_per_step},
+        )
 
     def _timed_steps(self, indices: np.ndarray, totals: dict[str, float]) -> float:
         """Runs a step for each row of `indices [steps, B]`, adds their metrics to `totals`, returns the seconds."""

@@ -36,7 +36,8 @@ class InferenceModel(tf.Module):
         super().__init__(name="inference_model")
         self.model = model
         # At the top of the saved object, so that whoever loads it can anneal an RBM posterior for longer.
-        self.posterior_temperatures = getattr(model.posterior, "num_temperatures", None)
+        if hasattr(model.posterior, "num_temperatures"):
+            self.posterior_temperatures = model.posterior.num_temperatures
         x = tf.TensorSpec([None, model.likelihood.num_pixels], tf.float32, "x")
         z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
         log_z = tf.TensorSpec([], tf.float32, "log_z")

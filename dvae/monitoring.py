@@ -14,7 +14,6 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from dvae.run_directory import RunDirectory
 
-
 # Under which TensorBoard shows the scalars of a group together.
 _HEADINGS = {"train": "training", "valid": "validation"}
 

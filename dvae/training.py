@@ -62,7 +62,7 @@ class Trainer:
         self.state = state
         self._examples = tf.constant(dataset.train)
         self._dynamic = dataset.dynamic
-        self._prior_step: Callable = PRIOR_SAMPLERS[config.prior_sampler]
+        self._prior_step: Callable = tf.function(PRIOR_SAMPLERS[config.prior_sampler], jit_compile=True)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def run_steps(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -89,10 +89,14 @@ class Trainer:
         ess = tf.cast(prior_info.effective_sample_size, tf.float32)
         return metrics | {"kl_weight": kl_weight, "prior_effective_sample_size": ess}
 
-    @tf.function(jit_compile=True)
     def _update(self, x, chains, particles, log_z, *, kl_weight, seed):
-        """Gradients and parameter update, given the prior's particles; returns metrics and the next chains."""
-        model, optimizer = self.state.model, self.state.optimizer
+        """Gradients and parameter update, given the prior's particles; returns metrics and the next chains.
+
+        A graph of a few compiled pieces, which run at the same time where they can: only the gradient of log Z waits
+        for the particles, so the encoder's work goes on beside the prior's sweeps.
+        """
+        model = self.state.model
+        variables = [v.value for v in model.trainable_variables]
         with tf.GradientTape() as tape:
             prior = model.prior.rbm()
             terms = model.relaxed_terms(
@@ -104,11 +108,21 @@ class Trainer:
                 chains=chains,
             )
             objective = objectives.elbo(terms.log_likelihood, terms.divergence, kl_weight=kl_weight)
-            weight_decay = tf.add_n(model.losses)
-            loss = objective.loss + weight_decay
+        self._apply(tape.gradient(objective.loss, variables))
+        return objective.metrics, terms.chains
+
+    @tf.function(jit_compile=True)
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
+        """Adds the gradient of the weight decay and updates the parameters.
+
+        Compiled, so that large kernels pass through memory once for all of it.
+        """
+        model, optimizer = self.state.model, self.state.optimizer
         variables = model.trainable_variables
-        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
-        return objective.metrics | {"weight_decay": weight_decay}, terms.chains
+        with tf.GradientTape() as tape:
+            weight_decay = tf.add_n(model.losses)
+        decay = tape.gradient(weight_decay, [v.value for v in variables], unconnected_gradients="zero")
+        optimizer.apply([g + d for g, d in zip(gradients, decay, strict=True)], variables)
 
     def _batch(self, index: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The examples as binary float32 `[B, D]`; grey ones are binarized afresh."""
@@ -125,4 +139,4 @@ class Trainer:
         return prior_state, info
 
 
-METRICS = ("relaxed_log_likelihood", "weight_decay", "kl_weight", "prior_effective_sample_size")
+METRICS = ("relaxed_log_likelihood", "kl_weight", "prior_effective_sample_size")

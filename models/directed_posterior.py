@@ -71,12 +71,17 @@ class DirectedPosterior(Posterior):
         self.built = True
 
     def sample_relaxed(self, x, *, num_samples, seed, chains) -> DirectedSample:
+        return DirectedSample(*self._relaxed(x, num_samples=num_samples, seed=seed), chains)
+
+    @tf.function(jit_compile=True)
+    def _relaxed(self, x: tf.Tensor, *, num_samples: int, seed: tf.Tensor):
+        """`zeta`, `logits` and `means` of a `DirectedSample`."""
         zeta, logits = self._ancestral(x, num_samples, seed, draw=self.relaxation.sample, training=True)
         means = tf.sigmoid(logits)
         if self.num_groups > 1:
             half = self.num_units // 2
             means = tf.concat([zeta[..., :half], means[..., half:]], axis=-1)
-        return DirectedSample(zeta, logits, means, chains)
+        return zeta, logits, means
 
     def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
         z, log_q = self.sample(x, num_samples=num_samples, seed=seed)

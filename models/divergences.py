@@ -10,6 +10,7 @@ from models.rbm_posterior import RBMSample
 from samplers.rbm import RBM
 
 
+@tf.function(jit_compile=True)
 def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`E_theta(m) + log Z_theta - H`, an estimate of KL(q || p) that is exact for one group.
 
@@ -29,6 +30,7 @@ def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.
     return prior.energy(*prior.split(sample.means)) + log_z - entropy
 
 
+@tf.function(jit_compile=True)
 def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`-E_phi'(m) + E_theta(m) + log Z_theta` with `phi' = stop_gradient(phi)`: KL(q || p) *plus* log Z_phi.
 

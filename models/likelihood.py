@@ -38,6 +38,7 @@ class BernoulliLikelihood(keras.layers.Layer):
         logits = self.outputs(hidden) + self.mean_logits
         return tf.reshape(logits, tf.concat([tf.shape(z)[:-1], [self.num_pixels]], 0))
 
+    @tf.function(jit_compile=True)
     def log_prob(self, x: tf.Tensor, z: tf.Tensor, *, training: bool) -> tf.Tensor:
         """`log p(x | z)` in nats, `[..., B]`, for `x [B, D]` and `z [..., B, units]`."""
         pixels = tfd.Bernoulli(logits=self.logits(z, training=training))

@@ -23,16 +23,16 @@ class RBMSample(NamedTuple):
 
     Attributes:
       zeta: `[K, B, units]`, differentiable through the relaxed sweeps.
-      rbm: `q(z | x)`, a batch of machines.
       means: `[K, B, units]`: zeta with its left half replaced by its conditional means `sigma(a + W zeta_right)`
         (Rao-Blackwellised), for terms that are linear in the left units.
       chains: binary left states after the Gibbs sweeps, `[K, B, N]`.
+      rbm: `q(z | x)`, a batch of machines.
     """
 
     zeta: tf.Tensor
-    rbm: RBM
     means: tf.Tensor
     chains: tf.Tensor
+    rbm: RBM
 
 
 class RBMPosterior(Posterior):
@@ -93,8 +93,13 @@ class RBMPosterior(Posterior):
     def parameters(self, x, *, seed):
         return self.rbm(x, training=False)._asdict()
 
+    @tf.function(jit_compile=True)
     def rbm(self, x: tf.Tensor, *, training: bool) -> RBM:
-        """`phi(x)`: a batch of machines, differentiable in the encoder's parameters."""
+        """`phi(x)`: a batch of machines, differentiable in the encoder's parameters.
+
+        Compiled apart from the sweeps: in one piece, XLA would compute the gradient of the couplings, which the sweeps
+        make and batch normalisation uses three times, three times over.
+        """
         outputs = self.outputs(self.hidden(x - self.mean_pixel, training=training))
         u_left, u_right, coupling = tf.split(outputs, [self.num_left, self.num_right, -1], axis=-1)
         coupling = self.coupling_norm(coupling, training=training) * (1.5 / math.sqrt(self.num_left))
@@ -107,6 +112,11 @@ class RBMPosterior(Posterior):
 
     def sample_relaxed(self, x, *, num_samples, seed, chains) -> RBMSample:
         rbm = self.rbm(x, training=True)
+        return RBMSample(*self._sweeps(rbm, chains, num_samples=num_samples, seed=seed), rbm)
+
+    @tf.function(jit_compile=True)
+    def _sweeps(self, rbm: RBM, chains: tf.Tensor, *, num_samples: int, seed: tf.Tensor):
+        """The sweeps of Algorithm 1: `zeta`, `means` and `chains` of an `RBMSample`."""
         gibbs_seed, relaxed_seed = tf.unstack(tf.random.split(seed, 2))
         chains = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
         chains = tf.ensure_shape(chains, [num_samples, None, self.num_left])
@@ -118,7 +128,7 @@ class RBMPosterior(Posterior):
             left_logits = rbm.left_logits(right)
             left = self.relaxation.sample(left_logits, left_seed)
         zeta = tf.concat([left, right], axis=-1)
-        return RBMSample(zeta, rbm, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains)
+        return zeta, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains
 
     def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
         """Weighted draws by AIS from the biases alone, `num_temperatures` temperatures."""

@@ -2,14 +2,16 @@
 
 Two choices make the inner loop of everything else two to three times faster than the obvious TensorFlow graph:
 
-* XLA with its Threefry generator. The uniforms, the logistic function and the comparison become one fused pass over
-  memory. (XLA's Philox is several times slower, and TensorFlow's own kernels write the uniforms to memory first.)
+* XLA with its Threefry generator, one random word for two units. The uniforms, the logistic function and the comparison
+  become one fused pass over memory. (XLA's Philox is several times slower, and TensorFlow's own kernels write the
+  uniforms to memory first.)
 * *Columns*: inside a loop a state is kept as `[*batch, units, chains]`, so that both products of a sweep are plain
   matrix products with the long axis last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -33,7 +35,9 @@ class GibbsState(NamedTuple):
 def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> GibbsState:
     """Moves chains by `num_sweeps` sweeps; one sweep draws `right | left`, then `left | right`.
 
-    Leaves `p(left)` of the RBM invariant. No gradient flows.
+    Leaves `p(left)` of the RBM invariant; with float32 up to 8e-6 in a unit's conditional probability, since it draws
+    16-bit uniforms (see `half_word_uniforms`), with float64 exactly. AIS and population annealing always draw uniforms
+    of full precision. No gradient flows.
 
     Args:
       rbm: a machine or a batch of machines.
@@ -46,12 +50,13 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     """
     columns = Columns.of(rbm)
     left = to_columns(left)
+    uniforms = half_word_uniforms if left.dtype == tf.float32 else full_uniforms
     right = tf.zeros(tf.concat([tf.shape(columns.bias_right)[:-1], tf.shape(left)[-1:]], 0), left.dtype)
     # Sweeps count up from their seed. Splitting it first keeps them apart from those of a caller's next seed.
     seed = tf.random.split(seed, 1)[0]
     i = tf.constant(0)
     while i < num_sweeps:  # not `in tf.range`, whose length XLA compiles in
-        left, right = columns.sweep(columns.right_input(left), 1.0, sweep_seed(seed, i))
+        left, right = columns.sweep(columns.right_input(left), 1.0, sweep_seed(seed, i), uniforms=uniforms)
         i += 1
     return GibbsState(from_columns(left), from_columns(right))
 
@@ -73,16 +78,16 @@ class Columns(NamedTuple):
         """`left' W`, without the bias, `[*batch, M, chains]`."""
         return tf.matmul(self.weights_transposed, left)
 
-    def sweep(self, right_input: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def sweep(
+        self, right_input: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor, *, uniforms: Uniforms | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """`right ~ sigma(b + beta left' W)`, then `left ~ sigma(a + beta W right)`, from `right_input = left' W`."""
         right_logits = self.bias_right + beta * right_input
-        num_right = self.bias_right.shape[-2]
-        shape = tf.concat(
-            [tf.shape(right_logits)[:-2], [num_right + self.bias_left.shape[-2]], tf.shape(right_logits)[-1:]], 0
+        uniform_right, uniform_left = (uniforms or full_uniforms)(
+            tf.shape(right_logits), self.bias_left.shape[-2], seed, right_logits.dtype
         )
-        uniform = _uniform(shape, seed, right_logits.dtype)  # one call for both sides: calls are dear
-        right = _bernoulli(right_logits, uniform[..., :num_right, :])
-        left = _bernoulli(self.bias_left + beta * tf.matmul(self.weights, right), uniform[..., num_right:, :])
+        right = _bernoulli(right_logits, uniform_right)
+        left = _bernoulli(self.bias_left + beta * tf.matmul(self.weights, right), uniform_left)
         return left, right
 
 
@@ -93,11 +98,33 @@ def sweep_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 
 def bernoulli(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Binary draws with `P(1) = sigma(logits)`; inside an XLA-compiled function only (Threefry)."""
-    return _bernoulli(logits, _uniform(tf.shape(logits), seed, logits.dtype))
+    return _bernoulli(logits, tf.random.stateless_uniform(tf.shape(logits), seed, dtype=logits.dtype, alg="threefry"))
 
 
-def _uniform(shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    return tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="threefry")
+# Uniform numbers for both sides of a sweep, `[*batch, M, chains]` and `[*batch, N, chains]`, from the first shape, N, a
+# seed and a type. One call for both: a call costs as much as a product.
+Uniforms = Callable[[tf.Tensor, int, tf.Tensor, tf.DType], tuple[tf.Tensor, tf.Tensor]]
+
+
+def full_uniforms(shape_right, num_left, seed, dtype):
+    """`Uniforms` of the type's full precision (23 bits for float32)."""
+    num_right = shape_right[-2]
+    shape = tf.concat([shape_right[:-2], [num_right + num_left], shape_right[-1:]], 0)
+    uniform = tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="threefry")
+    return uniform[..., :num_right, :], uniform[..., num_right:, :]
+
+
+def half_word_uniforms(shape_right, num_left, seed, dtype):
+    """`Uniforms` of 16 bits, two from every random word: half the random numbers of a sweep.
+
+    They are the midpoints `(k + 1/2) / 2^16`, so the probability of a unit is off by at most 2^-17 = 8e-6.
+    """
+    num_right = shape_right[-2]
+    shape = tf.concat([shape_right[:-2], [tf.maximum(num_right, num_left)], shape_right[-1:]], 0)
+    words = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="threefry")
+    midpoint = lambda bits: (tf.cast(bits, dtype) + 0.5) * 2.0**-16  # noqa: E731
+    low, high = tf.bitwise.bitwise_and(words, 0xFFFF), tf.bitwise.right_shift(words, 16)
+    return midpoint(low)[..., :num_right, :], midpoint(high)[..., :num_left, :]
 
 
 def _bernoulli(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:

@@ -49,6 +49,7 @@ def exact_log_z(rbm: RBM) -> tf.Tensor:
     return log_z
 
 
+@tf.function(jit_compile=True)
 def log_z_with_gradient(rbm: RBM, left: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
     """A tensor whose value is `log_z` and whose gradient in the RBM's parameters is a Monte Carlo estimate.
 

@@ -86,6 +86,7 @@ class FinishedRun:
     results: dict
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Keeps the tests of one finished run in one worker process (pytest-xdist), which trains it once."""
     for item in items:

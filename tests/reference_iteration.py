@@ -46,19 +46,23 @@ class Iteration:
         growth = [reference.free_energy(old, left) - reference.free_energy(new, left) for left in particles]
         weights = np.exp(growth)
         if self.config.prior_sampler == "population_annealing":
-            resample_seed, seed = tf.unstack(tf.random.split(seed, 2))
-            offset = float(tf.random.stateless_uniform([], resample_seed, dtype=tf.float64))
+            resample_seed, seed = reference_models.split(seed, 2)
+            offset = float(reference_models.uniform([], resample_seed, dtype=tf.float64))
             particles = particles[reference.systematic_resampling(weights, offset)]
-        shape = [self.config.num_latents, len(particles)]
-        uniforms = reference_models.sweep_uniforms(shape, seed, self.config.prior_sweeps)
+        half = self.config.num_latents // 2
+        uniforms = reference_models.sweep_uniforms(
+            half, half, [], len(particles), seed=seed, num_sweeps=self.config.prior_sweeps
+        )
         moved = [reference_models.gibbs_sweeps(new, left, uniforms[..., p]) for p, left in enumerate(particles)]
         self.particles, self.log_z = np.array(moved), log_z + np.log(weights.mean())
         self.effective_sample_size = weights.sum() ** 2 / np.sum(weights**2)
 
     def _move_chains(self, table, seed):
-        config, shape = self.config, [len(self.x), self.config.num_latents, self.num_samples]
+        config, half = self.config, self.config.num_latents // 2
         gibbs_seed, relaxed_seed = reference_models.split(seed, 2)
-        uniforms = reference_models.sweep_uniforms(shape, gibbs_seed, config.num_gibbs_sweeps)
+        uniforms = reference_models.sweep_uniforms(
+            half, half, [len(self.x)], self.num_samples, seed=gibbs_seed, num_sweeps=config.num_gibbs_sweeps
+        )
         self.stopped = self._machines(self.weights)  # phi'
         self.chains = np.zeros([self.num_samples, len(self.x), self.num_left])
         for k, b in np.ndindex(*self.chains.shape[:2]):

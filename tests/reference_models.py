@@ -178,12 +178,12 @@ def energies(machines, z):
 
 
 @tf.function(jit_compile=True)
-def _uniform(shape, seed, alg):
-    return tf.random.stateless_uniform(shape, seed, alg=alg)
+def _uniform(shape, seed, dtype):
+    return tf.random.stateless_uniform(shape, seed, dtype=dtype)
 
 
-def uniform(shape, seed, *, alg="auto_select"):
-    return _uniform(tuple(shape), seed, alg).numpy().astype(float)
+def uniform(shape, seed, *, dtype=tf.float32):
+    return _uniform(tuple(shape), seed, dtype).numpy().astype(float)
 
 
 @tf.function(jit_compile=True)
@@ -191,7 +191,17 @@ def split(seed, num):
     return tf.unstack(tf.random.split(seed, num))
 
 
-def sweep_uniforms(shape, seed, num_sweeps):
-    """Of `num_sweeps` Gibbs sweeps, `[sweeps, *batch, M + N, chains]`."""
+@tf.function(jit_compile=True)
+def _words(shape, seed):
+    return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="threefry")
+
+
+def sweep_uniforms(num_right, num_left, batch, num_chains, *, seed, num_sweeps):
+    """Of `num_sweeps` Gibbs sweeps in float32, `[sweeps, *batch, M + N, chains]`: 16 bits of a word for each unit."""
     [seed] = split(seed, 1)
-    return np.stack([uniform(shape, seed + tf.constant([0, i]), alg="threefry") for i in range(num_sweeps)])
+    sweeps = []
+    for i in range(num_sweeps):
+        words = _words((*batch, max(num_right, num_left), num_chains), seed + tf.constant([0, i])).numpy()
+        right, left = words[..., :num_right, :] % 65536, words[..., :num_left, :] // 65536
+        sweeps.append((np.concatenate([right, left], axis=-2) + 0.5) / 65536)
+    return np.stack(sweeps)

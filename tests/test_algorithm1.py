@@ -85,7 +85,6 @@ def gradients(iteration):
 def test_metrics(iteration):
     wanted = {
         "relaxed_log_likelihood": iteration.slow.log_likelihood(iteration.slow.weights),
-        "weight_decay": reference_models.weight_decay(iteration.slow.weights, 0.02),
         "kl_weight": iteration.slow.kl_weight,
         "prior_effective_sample_size": iteration.slow.effective_sample_size,
     }

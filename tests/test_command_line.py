@@ -1,5 +1,6 @@
 """The command lines as a user meets them: help, one-line errors, a kill -9, the README's commands."""
 
+import functools
 import json
 import os
 import pathlib
@@ -25,6 +26,11 @@ def run(script, *arguments, cwd=ROOT):
     return subprocess.run(
         [sys.executable, str(ROOT / script), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
     )
+
+
+@functools.cache
+def help_of(script):
+    return run(script, "--helpshort")
 
 
 # Starts Python and TensorFlow once, then tries each command line in a fork of its own.
@@ -201,7 +207,7 @@ def test_mistakes_in_the_run_directory(tmp_path):
 
 @pytest.mark.parametrize("script", ["run_training.py", "run_eval.py"])
 def test_help_is_grouped_and_complete(script):
-    completed = run(script, "--helpshort")
+    completed = help_of(script)
     assert completed.returncode == 0
     assert not completed.stderr
     flags = set(re.findall(r"--(?:\[no\])?(\w+)", completed.stdout))
@@ -261,5 +267,5 @@ def test_readme_flags_exist():
     """Every flag in the README is one of the program it is given to."""
     for command in readme_commands():
         script, *arguments = shlex.split(command)[1:]
-        known = set(re.findall(r"--(?:\[no\])?(\w+)", run(script, "--helpshort").stdout))
+        known = set(re.findall(r"--(?:\[no\])?(\w+)", help_of(script).stdout))
         assert {a.split("=")[0].lstrip("-") for a in arguments if a.startswith("--")} <= known, command

@@ -108,14 +108,14 @@ def right_states(posterior=POSTERIOR):
     a, _, w = posterior
     means = tf.constant(np.concatenate([sigmoid(a + RIGHT @ w.T), RIGHT], axis=-1)[:, None])
     batch = RBM(*(tf.constant(parameter[None]) for parameter in posterior))
-    return RBMSample(means * np.nan, batch, means, None), reference.joint(posterior).sum(axis=0)
+    return RBMSample(means * np.nan, means, None, batch), reference.joint(posterior).sum(axis=0)
 
 
 def test_value_matches_loops():
     """For relaxed units too, and with a machine for each example."""
     machines = reference.machine(4, N, M, batch=(3,))
     means = np.random.default_rng(5).uniform(size=[2, 3, N + M])
-    sample = RBMSample(None, RBM(*map(tf.constant, machines)), tf.constant(means), None)
+    sample = RBMSample(None, tf.constant(means), None, RBM(*map(tf.constant, machines)))
     value = rbm_to_rbm_without_log_z_phi(sample, as_rbm(PRIOR), tf.constant(2.5, tf.float64))
     assert value.shape == [2, 3]
     for k, b in np.ndindex(2, 3):
@@ -170,7 +170,7 @@ def test_gradient_through_the_sample_is_the_difference_of_the_fields():
     units = tf.constant(means[None, None])
     with tf.GradientTape() as tape:
         tape.watch(units)
-        sample = RBMSample(None, right_states()[0].rbm, units, None)
+        sample = RBMSample(None, units, None, right_states()[0].rbm)
         value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
     np.testing.assert_allclose(tape.gradient(value, units)[0, 0], finite_differences(difference, means), rtol=1e-8)
 
@@ -180,7 +180,7 @@ def test_gradient_vanishes_where_q_is_p():
     units = tf.constant(np.random.default_rng(7).uniform(size=[4, 1, N + M]))
     with tf.GradientTape() as tape:
         tape.watch(units)
-        sample = RBMSample(None, RBM(*(tf.constant(parameter[None]) for parameter in PRIOR)), units, None)
+        sample = RBMSample(None, units, None, RBM(*(tf.constant(parameter[None]) for parameter in PRIOR)))
         value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
     np.testing.assert_allclose(value, np.full([4, 1], reference.log_z(PRIOR)), rtol=1e-14)
     np.testing.assert_allclose(tape.gradient(value, units), np.zeros([4, 1, N + M]), atol=1e-14)

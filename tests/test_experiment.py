@@ -68,6 +68,7 @@ def test_resumed_metrics_continue_the_curve(tmp_path):
             for name in [name for name in line if "seconds" in name]:
                 del line[name]
     for got, expected in zip(killed, whole, strict=True):
+        assert got.pop("group") == expected.pop("group")
         assert got == pytest.approx(expected, rel=1e-5)  # sums of float32 over a report that began in two processes
     assert [line["step"] for line in whole if line["group"] == "train"] == [50, 80, 100, 150, 160, 200, 240]
     assert [line["step"] for line in whole if line["group"] == "valid"] == [100, 200, 240]

@@ -169,7 +169,7 @@ def test_relaxed_sample_matches_numpy():
         tf.constant(X), num_samples=2, seed=SEED, chains=tf.constant(chains)
     )
     gibbs_seed, relaxed_seed = reference_models.split(SEED, 2)
-    uniforms = reference_models.sweep_uniforms([3, M + N, 2], gibbs_seed, S)
+    uniforms = reference_models.sweep_uniforms(M, N, [3], 2, seed=gibbs_seed, num_sweeps=S)
     rhos = []
     for sweep_seed in reference_models.split(relaxed_seed, 2):
         seeds = reference_models.split(sweep_seed, 2)
