@@ -89,11 +89,10 @@ def test_draws_are_exact_samples_with_weights_of_one(num_groups):
 def test_relaxed_sample_matches_numpy(num_groups):
     """Batch statistics, the right uniforms for each group, and what stands for z in a linear term."""
     parts = Parts(num_groups)
-    seeds, size = tf.unstack(tf.random.split(SEED, num_groups)), 4 // num_groups
+    seeds, size = reference_models.split(SEED, num_groups), 4 // num_groups
 
     def draw(number, logits):
-        rho = tf.random.stateless_uniform([2, 3, size], seeds[number]).numpy().astype(float)
-        return reference_models.pwl(logits, rho, BETA)
+        return reference_models.pwl(logits, reference_models.uniform([2, 3, size], seeds[number]), BETA)
 
     zeta, logits = reference_models.directed(parts.weights, tiny.MEAN_PIXEL, X, draw, num_samples=2, training=True)
     sample = parts.posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains="untouched")
