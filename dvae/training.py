@@ -15,6 +15,9 @@ from dvae.systems import PRIOR_SAMPLERS, build_model
 from dvae.train_state import TrainState
 from samplers.log_partition import log_z_with_gradient
 
+# What a step returns, float32 scalars.
+METRICS = ("relaxed_log_likelihood", "kl_weight", "prior_effective_sample_size")
+
 # Streams of random numbers that belong to a run's seed: (run seed, stream) is an int32[2] seed.
 _STATE_STREAM, _STEP_STREAM = 1, 2
 
@@ -92,8 +95,8 @@ class Trainer:
     def _update(self, x, chains, particles, log_z, *, kl_weight, seed):
         """Gradients and parameter update, given the prior's particles; returns metrics and the next chains.
 
-        A graph of a few compiled pieces, which run at the same time where they can: only the gradient of log Z waits
-        for the particles, so the encoder's work goes on beside the prior's sweeps.
+        A graph of a few compiled pieces, which run at the same time where they can: the particles are needed for the
+        divergence only, so encoder and decoder compute beside the prior's sweeps.
         """
         model = self.state.model
         variables = [v.value for v in model.trainable_variables]
@@ -137,6 +140,3 @@ class Trainer:
         prior_state, info = self._prior_step(rbm, self.state.read_prior(), seed, num_sweeps=sweeps)
         self.state.write_prior(prior_state)
         return prior_state, info
-
-
-METRICS = ("relaxed_log_likelihood", "kl_weight", "prior_effective_sample_size")
