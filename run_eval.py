@@ -10,7 +10,6 @@ import json
 from absl import flags
 
 from dvae import command_line, evaluating
-from dvae.run_directory import write_json
 
 
 def define_flags() -> dict[str, list[str]]:
@@ -18,7 +17,7 @@ def define_flags() -> dict[str, list[str]]:
     text("log_dir", None, "folder of a finished run", allow_override=True)  # absl.logging has a --log_dir of its own
     text("saved_model", None, "folder of an exported model (instead of --log_dir)")
     text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
-    text("data_dir", "data", "folder of the data files")
+    text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
     text("split", "test", "train | valid | test")
     count("num_examples", None, "examples, spread evenly over the split; if left out, all")
     count("num_samples", 4000, "importance samples per example")
@@ -39,9 +38,9 @@ def main() -> None:
     settings = evaluating.Settings(**{name: flags.FLAGS[name].value for name in evaluating.Settings._fields})
     evaluating.check(settings)
     results = evaluating.run(settings)
+    print(json.dumps(results, indent=2), flush=True)
     if settings.output:
-        write_json(evaluating.output_file(settings), results)
-    print(json.dumps(results, indent=2))
+        evaluating.write(results, settings)
 
 
 def cli() -> None:

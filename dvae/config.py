@@ -42,7 +42,9 @@ class Config:
     objective: str = _setting("elbo", "Objective", "what is maximised", choices=("elbo",))
     num_samples: int = _setting(1, "Objective", "K, samples per example in training", least=1)
     kl_warmup: float = _setting(0.3, "Objective", "fraction of training in which the KL weight rises", least=0, most=1)
-    weight_decay: float = _setting(1e-4, "Objective", "c in the penalty c * sum(w^2) / 2 of all kernels", least=0)
+    weight_decay: float = _setting(
+        1e-4, "Objective", "c in the penalty c * sum(w^2) / 2 of kernels, scales and couplings", least=0
+    )
 
     prior_sampler: str = _setting(
         "population_annealing", "Prior sampler", "sampler of p(z)", choices=tuple(PRIOR_SAMPLERS)
@@ -57,11 +59,11 @@ class Config:
     strategy: str = _setting("default", "Training", "devices: one", choices=("default",))
 
     log_dir: str = _setting("runs/dvae", "Run directory", "where everything is written")
-    report_every: int = _setting(100, "Run directory", "steps between lines of metrics", least=1)
+    report_every: int = _setting(100, "Run directory", "steps between lines of metrics, at the most", least=1)
     eval_every: int | None = _setting(None, "Run directory", "steps between evaluations on validation data", least=1)
     checkpoint_every: int = _setting(1000, "Run directory", "steps between checkpoints", least=1)
 
-    valid_examples: int = _setting(1000, "Evaluation in training", "validation examples, spread evenly", least=1)
+    valid_examples: int | None = _setting(None, "Evaluation in training", "validation examples, spread evenly", least=1)
     valid_samples: int = _setting(100, "Evaluation in training", "importance samples per example", least=1)
     valid_temperatures: int = _setting(100, "Evaluation in training", "AIS temperatures of an RBM posterior", least=1)
     valid_log_z_temperatures: int = _setting(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from dvae.data import load_dataset, spread
+from dvae.data.dataset import SPLITS
 from dvae.errors import UserError
 from dvae.evaluation import evaluate, exact_nll, num_pixels, results_of
 from dvae.exporting import read_origin
-from dvae.run_directory import RunDirectory
+from dvae.run_directory import RunDirectory, write_json
 
 
 class Settings(NamedTuple):
@@ -20,7 +22,7 @@ class Settings(NamedTuple):
     log_dir: str | None
     saved_model: str | None
     dataset: str | None
-    data_dir: str
+    data_dir: str | None
     split: str
     num_examples: int | None
     num_samples: int
@@ -41,6 +43,8 @@ def check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < least:
             raise UserError(f"--{name}={value}: must be at least {least}")
+    if settings.split not in SPLITS:
+        raise UserError(f"--split={settings.split}: must be one of {', '.join(SPLITS)}")
     if not 0 <= settings.seed < 2**31:
         raise UserError(f"--seed={settings.seed}: must be between 0 and {2**31 - 1}")
     if settings.output:
@@ -50,9 +54,17 @@ def check(settings: Settings) -> None:
 def output_file(settings: Settings) -> Path:
     """Where the results go. Raises `UserError` if that cannot be written."""
     path = Path(settings.output).expanduser()
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--output={settings.output}: must be a file in a folder that exists")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"--output={settings.output}: must be a file in a folder that exists and can be written")
     return path
+
+
+def write(results: dict[str, Any], settings: Settings) -> None:
+    """Writes the results to `--output`."""
+    try:
+        write_json(output_file(settings), results)
+    except OSError as error:
+        raise UserError(f"--output={settings.output}: could not be written ({error.strerror})") from error
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -61,7 +73,12 @@ def run(settings: Settings) -> dict[str, Any]:
     model, origin = _load(folder)
     functions = model.signatures
     dataset_name = settings.dataset or origin["settings"]["dataset"]
-    dataset = load_dataset(dataset_name, settings.data_dir)
+    dataset = load_dataset(dataset_name, settings.data_dir or origin["settings"]["data_dir"])
+    if settings.dataset is None and dataset.checksum != origin["checksum"]:
+        raise UserError(
+            f"--dataset: the data of {dataset_name} are not those that the model was trained on (checksum); "
+            f"--dataset={dataset_name} evaluates on them all the same"
+        )
     if dataset.num_pixels != num_pixels(functions):
         raise UserError(
             f"--dataset={dataset_name}: has {dataset.num_pixels} pixels, the model in {folder} has "
@@ -109,7 +126,13 @@ def _exported_by(log_dir: str) -> Path:
 def _load(folder: Path):
     try:
         origin = read_origin(folder)
-        origin["settings"]["model"], origin["settings"]["dataset"], origin["step"], origin["seconds"]
+        (
+            origin["settings"]["model"],
+            origin["settings"]["data_dir"],
+            origin["step"],
+            origin["seconds"],
+            origin["checksum"],
+        )
         return tf.saved_model.load(str(folder)), origin
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]

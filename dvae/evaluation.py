@@ -20,7 +20,7 @@ RESULTS = (
 
 _ROWS = 20_000  # decoder rows (examples x samples) in one call: bounds the memory
 _ENUMERABLE_LATENTS = 20
-_BLOCK_BITS = 12
+_BLOCK_BITS, _IMAGES = 12, 1000  # states and images of a block
 
 
 class Evaluation(NamedTuple):
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
       nll: `-mean_x log p(x)`, importance-weighted with `num_samples` samples an example.
-      nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`.
+      nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
       elbo: mean evidence lower bound of the discrete model.
       log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`.
       effective_sample_size: of the importance weights, mean over examples.
@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
     num_examples: int
     num_samples: int
     nll: float
-    nll_standard_error: float
+    nll_standard_error: float | None
     elbo: float
     log_z: float
     log_z_standard_error: float
@@ -91,7 +91,7 @@ def evaluate(
         num_examples=len(images),
         num_samples=num_samples,
         nll=float(-log_likelihood.mean()),
-        nll_standard_error=float(scipy.stats.sem(log_likelihood)),
+        nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(images) > 1 else None,
         elbo=float(values["elbo"].mean()),
         log_z=float(partition["log_z"]),
         log_z_standard_error=float(partition["standard_error"]),
@@ -116,9 +116,10 @@ def exact_nll(functions: Functions, images: np.ndarray) -> float | None:
         logits = functions["decode"](z=tf.constant(z))["logits"].numpy()  # [S, D]
         log_prior = -functions["prior_energy"](z=tf.constant(z))["energy"].numpy().astype(np.float64)
         normaliser = np.logaddexp(0, logits.astype(np.float64)).sum(axis=1)
-        log_likelihood = images @ logits.T - normaliser  # [n, S]
-        block = scipy.special.logsumexp(log_likelihood + log_prior, axis=1)
-        log_joint = np.logaddexp(log_joint, block)
+        for start in range(0, len(images), _IMAGES):
+            rows = slice(start, start + _IMAGES)
+            block = scipy.special.logsumexp(images[rows] @ logits.T - normaliser + log_prior, axis=1)  # of [n, S]
+            log_joint[rows] = np.logaddexp(log_joint[rows], block)
         log_z = np.logaddexp(log_z, scipy.special.logsumexp(log_prior))
     return float(-(log_joint - log_z).mean())
 

@@ -44,7 +44,11 @@ class Experiment:
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         checkpoint = self.state.checkpoint(seconds=self.seconds)
         self.checkpoints = tf.train.CheckpointManager(checkpoint, str(run.checkpoints), max_to_keep=2)
-        self.checkpoints.restore_or_initialize()
+        try:
+            self.checkpoints.restore_or_initialize()
+        except (tf.errors.OpError, ValueError) as error:
+            latest = self.checkpoints.latest_checkpoint
+            raise UserError(f"{latest}: cannot be read; remove it from {run.checkpoints}/checkpoint") from error
 
     @property
     def step(self) -> int:
@@ -70,10 +74,13 @@ class Experiment:
     def finish(self) -> dict[str, Any]:
         """Exports the best model, evaluates what was exported once on test data, writes results and pictures."""
         config = self.config
+        if not math.isfinite(self.state.best_nll):
+            raise UserError(f"--log_dir={self.run.path}: no evaluation was finite, so there is nothing to export")
         self.state.use_best()
         self.state.model.posterior.anneal_for(config.test_temperatures)
         origin = {"step": int(self.state.best_step), "seconds": float(self.seconds)}
-        self.inference.save(self.run.saved_model, origin={"settings": dataclasses.asdict(config)} | origin)
+        described = {"settings": dataclasses.asdict(config), "checksum": self.dataset.checksum}
+        self.inference.save(self.run.saved_model, origin=described | origin)
         functions = tf.saved_model.load(str(self.run.saved_model)).signatures
         images = self.dataset.test[spread(len(self.dataset.test), config.test_examples)]
         evaluation = evaluate(
@@ -109,10 +116,12 @@ class Experiment:
         elapsed = self._timed_steps(indices, totals)
         monitor.progress(len(indices))
         means = {name: total / num_steps for name, total in totals.items()}
-        if not all(math.isfinite(value) for value in means.values()):
+        weights = self.state.model.trainable_variables
+        finite = all(math.isfinite(value) for value in means.values())
+        if not finite or not all(np.isfinite(v.numpy()).all() for v in weights):
             raise UserError(
                 f"--learning_rate={self.config.learning_rate:g}: training diverged between steps {first} and "
-                f"{first + num_steps} (a loss is not finite); the last checkpoint is kept; try a lower rate"
+                f"{first + num_steps} (a loss or a weight is not finite); the last checkpoint is kept; try a lower rate"
             )
         rate = float(self.state.optimizer.learning_rate)
         penalty = float(tf.add_n(self.state.model.losses))
@@ -156,7 +165,7 @@ class Experiment:
         monitor.images(self.step, self._pictures(self.inference.functions))
         monitor.histograms(self.step, self._parameters())
         monitor.say(
-            f"step {self.step}: validation NLL {evaluation.nll:.2f} +- {evaluation.nll_standard_error:.2f} nats "
+            f"step {self.step}: validation NLL {evaluation.nll:.2f} nats "
             f"({evaluation.num_examples} examples, {evaluation.num_samples} samples)"
             + (", the best so far" if best else "")
         )
@@ -167,9 +176,10 @@ class Experiment:
         samples = functions["generate"](num_samples=tf.constant(2 * _PICTURES), seed=seed)["probabilities"]
         reconstructions = functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed)["probabilities"]
         pairs = pictures.beside(originals, reconstructions.numpy())
+        shape = self.dataset.image_shape
         return {
-            "prior_samples": pictures.grid(samples.numpy(), self.dataset.image_shape),
-            "originals_and_reconstructions": pictures.grid(pairs, self.dataset.image_shape),
+            "prior_samples": pictures.grid(samples.numpy(), shape),
+            "originals_and_reconstructions": pictures.grid(pairs, shape, columns=min(len(originals), pictures.COLUMNS)),
         }
 
     def _parameters(self) -> dict[str, tf.Tensor]:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-_COLUMNS = 10
-_SMALLEST_SIDE = 28  # small images are enlarged to about this many pixels
+COLUMNS = 10
+_SIDE = 56  # small images are enlarged to about this many pixels
+_WIDEST = 4096  # of an example that is shown as a line, so many pixels
 
 
-def grid(probabilities: np.ndarray, image_shape: tuple[int, int] | None, *, columns: int = _COLUMNS) -> np.ndarray:
+def grid(probabilities: np.ndarray, image_shape: tuple[int, int] | None, *, columns: int = COLUMNS) -> np.ndarray:
     """Examples side by side, row by row, white where a pixel's probability is 1.
 
     Args:
@@ -22,6 +23,8 @@ def grid(probabilities: np.ndarray, image_shape: tuple[int, int] | None, *, colu
     Returns:
       uint8 `[height, width, 1]`.
     """
+    if image_shape is None:
+        probabilities = probabilities[:, :_WIDEST]
     num = len(probabilities)
     height, width = image_shape or (1, probabilities.shape[1])
     columns = columns if image_shape else 1
@@ -30,14 +33,14 @@ def grid(probabilities: np.ndarray, image_shape: tuple[int, int] | None, *, colu
     tiles[:num, :height, :width] = probabilities.reshape(num, height, width)
     picture = tiles.reshape(rows, columns, height + 1, width + 1).transpose(0, 2, 1, 3)
     picture = picture.reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
-    factor = max(1, round(2 * _SMALLEST_SIDE / max(height, 2)))
+    factor = max(1, round(_SIDE / max(height, width)))
     return np.kron(np.round(255 * picture).astype(np.uint8), np.ones((factor, factor), np.uint8))[..., None]
 
 
 def beside(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     """Rows of originals alternating with rows of their reconstructions, `[n, D]` each, as input for `grid`."""
     num, pixels = originals.shape
-    columns = min(_COLUMNS, num)
+    columns = min(COLUMNS, num)
     pairs = np.stack([originals[: num - num % columns], reconstructions[: num - num % columns]])
     return pairs.reshape(2, -1, columns, pixels).transpose(1, 0, 2, 3).reshape(-1, pixels)
 

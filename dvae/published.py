@@ -12,11 +12,14 @@ from dvae.systems import SYSTEMS
 class _Defaults:
     num_latents: int = 200
     num_steps: int = 1_000_000
+    valid_examples: int = 1000
     test_samples: int = 1000  # the papers use 4000; with an RBM posterior of 200 latents that takes hours on a CPU
 
 
-# Data sets small enough for a demonstration; their 16 latents can be enumerated, so every number can be checked.
-_SMALL = {
+# digits and bars_and_stripes are small enough for a demonstration: their 16 latents can be enumerated, so that every
+# number can be checked.
+_BY_DATASET = {
+    "omniglot": _Defaults(valid_examples=1345),
     "digits": _Defaults(num_latents=16, num_steps=5000, test_samples=4000),
     "bars_and_stripes": _Defaults(num_latents=16, num_steps=5000, test_samples=4000),
 }
@@ -31,13 +34,14 @@ def fill_in(config: Config) -> Config:
     Raises:
       UserError: a setting breaks a rule.
     """
-    defaults = _SMALL.get(config.dataset, _Defaults())
+    defaults = _BY_DATASET.get(config.dataset, _Defaults())
     num_steps = _first(config.num_steps, defaults.num_steps)
     beta = SYSTEMS[config.model].beta if config.model in SYSTEMS else {}
     config = dataclasses.replace(
         config,
         num_latents=_first(config.num_latents, defaults.num_latents),
         num_steps=num_steps,
+        valid_examples=_first(config.valid_examples, defaults.valid_examples),
         test_samples=_first(config.test_samples, defaults.test_samples),
         beta=_first(config.beta, beta.get(config.dataset, beta.get("binarized_mnist"))),
         eval_every=_first(config.eval_every, 20_000 if num_steps > 100_000 else max(1, num_steps // 10)),

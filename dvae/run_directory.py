@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -49,12 +50,26 @@ class RunDirectory:
         settings = _described(config, dataset)
         if not occupied:
             write_json(self.config_file, settings)
+            self._lock()
             return
         if not self.config_file.exists():
             raise UserError(f"--log_dir={self.path}: is not empty and holds no run (no config.json): choose another")
         if not resume:
             raise UserError(f"--noresume: --log_dir={self.path} holds a run already: choose another --log_dir")
         self._refuse_another_run(settings)
+        self._lock()
+
+    def release(self) -> None:
+        """Lets other processes in again; the end of this one does the same."""
+        self._held.close()
+
+    def _lock(self) -> None:
+        """Keeps other processes out of the run until this one ends, however it ends."""
+        self._held = self.config_file.open()
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"--log_dir={self.path}: another process is working in it: choose another") from error
 
     def _refuse_another_run(self, settings: dict[str, Any]) -> None:
         now = settings["settings"]
@@ -63,7 +78,7 @@ class RunDirectory:
             differing = [name for name in now if before["settings"].get(name, "missing") != now[name]]
             differing = [name for name in differing if name not in _PLACES]
             checksum = before["data"]["checksum"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"--log_dir={self.path}: config.json is not one of this program: choose another") from error
         if differing:
             name = differing[0]
@@ -76,13 +91,6 @@ class RunDirectory:
                 f"--dataset={now['dataset']}: the data differ from those of the run in "
                 f"--log_dir={self.path} (checksum): choose another --log_dir or restore the data"
             )
-
-    def read_settings(self) -> dict[str, Any]:
-        """The settings of the run that is here. Raises `UserError` if there is none."""
-        try:
-            return json.loads(self.config_file.read_text())["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"--log_dir={self.path}: must be the folder of a run (no readable config.json)") from error
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops the lines of `metrics.jsonl` after `step`, which a resumed run will write again."""
@@ -116,7 +124,7 @@ def _described(config: Config, dataset: Dataset) -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,8 +24,9 @@ def describe_run(config: Config, dataset: Dataset) -> str:
 
 def describe_results(results: dict[str, Any], folder: Path) -> str:
     """The final evaluation, and where its files lie."""
+    error = "" if results["nll_standard_error"] is None else f" +- {results['nll_standard_error']:.3f}"
     lines = [
-        f"{results['split']} NLL {results['nll']:.3f} +- {results['nll_standard_error']:.3f} nats "
+        f"{results['split']} NLL {results['nll']:.3f}{error} nats "
         f"(standard error over {results['num_examples']} examples; {results['num_samples']} importance samples each)",
         f"ELBO {results['elbo']:.3f} nats; log Z of the prior {results['log_z']:.3f} +- "
         f"{results['log_z_standard_error']:.3f} nats by AIS; model of step {results['step']}",

@@ -16,6 +16,7 @@ from samplers.rbm import RBM
 from samplers.weights import resample
 
 _SWEEPS_AFTER_RESAMPLING = 10
+_LEAST_CHAINS = 100  # that estimate log Z_phi and are resampled, however few samples are asked for
 
 
 class RBMSample(NamedTuple):
@@ -138,10 +139,15 @@ class RBMPosterior(Posterior):
         return PosteriorDraws(tf.concat([annealed.left, annealed.right], axis=-1), log_q, log_weights)
 
     def sample(self, x, *, num_samples, seed):
-        """AIS draws resampled by their weights, then a few sweeps, so that no two of them are copies."""
-        anneal_seed, resample_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 3))
-        rbm, annealed = self._anneal(x, num_samples, anneal_seed)
-        ancestors = tf.transpose(resample(annealed.log_weights, resample_seed))  # [B, K]
+        """AIS draws resampled by their weights, then a few sweeps, so that no two of them are copies.
+
+        `log q(z | x)` is normalised by the AIS estimate of log Z_phi.
+        """
+        anneal_seed, resample_seed, shuffle_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 4))
+        rbm, annealed = self._anneal(x, tf.maximum(num_samples, _LEAST_CHAINS), anneal_seed)
+        ancestors = resample(annealed.log_weights, resample_seed)
+        ancestors = tf.random.experimental.stateless_shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
+        ancestors = tf.transpose(ancestors)
         left = tf.gather(tf.transpose(annealed.left, [1, 0, 2]), ancestors, batch_dims=1)
         left = tf.transpose(left, [1, 0, 2])
         left, right = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))

@@ -1,15 +1,26 @@
-"""Every system, trained in full on the small data sets: the reported NLL is the exact one."""
+"""Every system, trained in full on the small data sets by the programs: the reported NLL is the exact one."""
 
-import dataclasses
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
-from conftest import SYSTEM_CASES, open_experiment
+from conftest import SYSTEM_CASES
 
-from dvae import evaluating
-from dvae.config import Config
 from dvae.data import bars_and_stripes
-from dvae.published import fill_in
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def run(script, *arguments):
+    """Runs a program with optimised code, unlike the other tests; what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, str(ROOT / script), *arguments]
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 @pytest.mark.slow
@@ -18,22 +29,17 @@ from dvae.published import fill_in
 def test_reported_nll_is_the_exact_nll(case, dataset, tmp_path):
     """16 latents, 4000 samples: within 0.05 nats of the enumeration of all 65,536 states, in the run and by run_eval.
 
-    On bars and stripes no model can be better than the data's entropy, and a trained one is close to it.
+    On bars and stripes no model can be better than the data's entropy, and a trained one is within 0.6 nats of it.
     """
-    config = fill_in(Config(dataset=dataset, num_latents=16, **case))
-    experiment = open_experiment(config, tmp_path)
-    experiment.train()
-    results = experiment.finish()
-    settings = evaluating.Settings(
-        log_dir=None, saved_model=str(tmp_path / "saved_model"), dataset=None, data_dir="data", split="test",
-        num_examples=results["num_examples"], num_samples=4000, posterior_temperatures=None, log_z_chains=1024,
-        log_z_temperatures=10_000, seed=1, output=None,
-    )  # fmt: skip
-    evaluated = evaluating.run(settings)
-    print(json.dumps(dataclasses.asdict(config)), json.dumps(results), json.dumps(evaluated))
-    assert results["num_samples"] == 4000
+    flags = [f"--{name}={value}" for name, value in case.items()]
+    run("run_training.py", *flags, f"--dataset={dataset}", "--num_latents=16", f"--log_dir={tmp_path}")
+    results = json.loads((tmp_path / "results.json").read_text())
+    number = f"--num_examples={results['num_examples']}"
+    evaluated = json.loads(run("run_eval.py", f"--saved_model={tmp_path / 'saved_model'}", number, "--seed=1"))
     for outcome in (results, evaluated):
+        print(json.dumps(outcome))
+        assert outcome["num_samples"] == 4000
         assert outcome["nll"] == pytest.approx(outcome["exact_nll"], abs=0.05)
     assert evaluated["exact_nll"] == pytest.approx(results["exact_nll"], abs=1e-4)
     if dataset == "bars_and_stripes":
-        assert bars_and_stripes.entropy() <= results["exact_nll"] < bars_and_stripes.entropy() + 0.6
+        assert bars_and_stripes.entropy() - 1e-4 <= results["exact_nll"] < bars_and_stripes.entropy() + 0.6

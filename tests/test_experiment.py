@@ -7,8 +7,11 @@ import pytest
 import tensorflow as tf
 from conftest import SYSTEM_CASES, open_experiment, small_config
 
+from dvae import data
 from dvae.errors import UserError
 from dvae.evaluation import RESULTS
+from dvae.run_directory import RunDirectory
+from dvae.summary import describe_results
 from dvae.systems import SYSTEMS
 
 
@@ -28,6 +31,18 @@ def train_until(experiment, step):
     experiment._report_steps = dying
     with pytest.raises(Killed):
         experiment.train()
+    experiment.run.release()  # as the end of a process does
+
+
+def test_second_process_is_kept_out(tmp_path):
+    config = small_config(model="pwl")
+    dataset = data.load_dataset(config.dataset, config.data_dir)
+    first = RunDirectory(tmp_path)
+    first.open(config, dataset, resume=True)
+    with pytest.raises(UserError, match="another process"):
+        RunDirectory(tmp_path).open(config, dataset, resume=True)
+    first.release()
+    RunDirectory(tmp_path).open(config, dataset, resume=True)
 
 
 def test_every_system_has_a_case():
@@ -51,6 +66,22 @@ def test_resumed_run_ends_with_the_same_bits(finished_run, tmp_path):
 def variables_of(part):
     """All variables of a part of the state, as arrays."""
     return [v.numpy() for v in (part.variables if isinstance(part, tf.Module) else tf.nest.flatten(part))]
+
+
+def test_one_example_and_odd_shapes(tmp_path):
+    """Few examples that are no images, and an evaluation of one: every file is written, and is valid JSON."""
+    rows = np.random.default_rng(0).integers(0, 2, [20, 7])
+    np.savez(tmp_path / "odd.npz", train=rows, valid=rows[:7], test=rows[:1])
+    config = small_config(
+        model="pwl", dataset=str(tmp_path / "odd.npz"), batch_size=20, hidden_layers=0, num_steps=2, report_every=1,
+        eval_every=2, checkpoint_every=2,
+    )  # fmt: skip
+    experiment = open_experiment(config, tmp_path / "run")
+    experiment.train()
+    experiment.finish()
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["nll_standard_error"] is None
+    assert (results["num_examples"], len(describe_results(results, tmp_path).splitlines())) == (1, 5)
 
 
 def test_resumed_metrics_continue_the_curve(tmp_path):
