@@ -36,8 +36,8 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     """Moves chains by `num_sweeps` sweeps; one sweep draws `right | left`, then `left | right`.
 
     Leaves `p(left)` of the RBM invariant; with float32 up to 8e-6 in a unit's conditional probability, since it draws
-    16-bit uniforms (see `half_word_uniforms`), with float64 exactly. Annealing
-    runs, which estimate log Z, always draw uniforms of full precision. No gradient flows.
+    16-bit uniforms (see `half_word_uniforms`), with float64 exactly. Annealing runs, which
+    estimate log Z, always draw uniforms of full precision. No gradient flows.
 
     Args:
       rbm: a machine or a batch of machines.
