@@ -11,9 +11,9 @@ BETA = {"dvaess": 4.0, "gumbolt": 2.0, "pwl": 4.0}
 
 def config(name, **settings):
     """Validated settings of a published system."""
-    sizes = {"num_latents": 4, "hidden_units": 3, "hidden_layers": 2, "batch_size": 4, "num_particles": 5}
-    settings = {"beta": BETA[name], "num_steps": 1000, "test_samples": 1, "eval_every": 1} | sizes | settings
-    made = Config(model=name, **settings)
+    defaults = {"num_latents": 4, "hidden_units": 3, "hidden_layers": 2, "batch_size": 4, "num_particles": 5}
+    defaults |= {"num_steps": 1000, "test_samples": 1, "eval_every": 1, "valid_examples": 1, "beta": BETA[name]}
+    made = Config(model=name, **defaults | settings)
     made.validate()
     return made
 
