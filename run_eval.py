@@ -23,13 +23,15 @@ def define_flags() -> dict[str, list[str]]:
     count("num_samples", 4000, "importance samples per example")
     count("posterior_temperatures", None, "AIS temperatures of an RBM posterior; if left out, as exported")
     count("log_z_chains", 1024, "AIS chains for the prior's log Z")
-    count("log_z_temperatures", 10000, "AIS temperatures for the prior's log Z")
+    count("log_z_temperatures", 10000, "AIS temperatures for the prior's log Z; with --log_z_error, the most")
+    flags.DEFINE_float("log_z_error", None, "standard error wanted of log Z, nats: temperatures double until it is met")
     count("seed", 0, "of all sampling")
     text("output", None, "file to write the results to, as JSON; they are printed in any case")
     return {
         "Model": ["log_dir", "saved_model"],
         "Data": ["dataset", "data_dir", "split", "num_examples"],
-        "Evaluation": ["num_samples", "posterior_temperatures", "log_z_chains", "log_z_temperatures", "seed"],
+        "Evaluation": ["num_samples", "posterior_temperatures", "seed"],
+        "The prior's log Z": ["log_z_chains", "log_z_temperatures", "log_z_error"],
         "Output": ["output"],
     }
 

@@ -50,6 +50,9 @@ class Config:
         "population_annealing", "Prior sampler", "sampler of p(z)", choices=tuple(PRIOR_SAMPLERS)
     )
     num_particles: int = _setting(1000, "Prior sampler", "particles or chains", least=2)
+    tempering_levels: int = _setting(
+        10, "Prior sampler", "temperatures of parallel_tempering, each with num_particles chains", least=2
+    )
     prior_sweeps: int = _setting(40, "Prior sampler", "Gibbs sweeps of the particles in a step", least=1)
 
     num_steps: int | None = _setting(None, "Training", "parameter updates", least=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Settings(NamedTuple):
     posterior_temperatures: int | None
     log_z_chains: int
     log_z_temperatures: int
+    log_z_error: float | None
     seed: int
     output: str | None
 
@@ -43,6 +45,8 @@ def check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < least:
             raise UserError(f"--{name}={value}: must be at least {least}")
+    if settings.log_z_error is not None and not 0 < settings.log_z_error < float("inf"):
+        raise UserError(f"--log_z_error={settings.log_z_error}: must be above 0")
     if settings.split not in SPLITS:
         raise UserError(f"--split={settings.split}: must be one of {', '.join(SPLITS)}")
     if not 0 <= settings.seed < 2**31:
@@ -99,9 +103,16 @@ def run(settings: Settings) -> dict[str, Any]:
         num_samples=settings.num_samples,
         log_z_chains=settings.log_z_chains,
         log_z_temperatures=settings.log_z_temperatures,
+        log_z_error=settings.log_z_error,
         seed=settings.seed,
         progress=True,
     )
+    if settings.log_z_error is not None and evaluation.log_z_standard_error > settings.log_z_error:
+        print(
+            f"--log_z_error={settings.log_z_error:g}: not reached with {settings.log_z_temperatures} temperatures "
+            f"(the standard error is {evaluation.log_z_standard_error:.2g}); raise --log_z_temperatures",
+            file=sys.stderr,
+        )
     return results_of(
         evaluation,
         exact_nll=exact_nll(functions, images),

@@ -11,6 +11,8 @@ import scipy.stats
 import tensorflow as tf
 import tqdm
 
+from samplers.log_z_estimates import LogZ, refine
+
 Functions = Mapping[str, Callable[..., dict[str, tf.Tensor]]]
 
 RESULTS = (
@@ -52,6 +54,7 @@ def evaluate(
     log_z_chains: int,
     log_z_temperatures: int,
     seed: int,
+    log_z_error: float | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Evaluates a model by its signatures, in place or loaded from a SavedModel: one way for both.
@@ -64,12 +67,21 @@ def evaluate(
       num_samples: K, importance samples an example.
       log_z_chains, log_z_temperatures: of the AIS run for the prior's log Z.
       seed: of all sampling.
+      log_z_error: standard error that log Z is to have, nats; the number of temperatures is doubled until it has, up to
+        `log_z_temperatures`. If left out, that number is used at once.
       progress: whether to show a progress bar.
     """
     log_z_seed, samples_seed = tf.unstack(tf.random.split(tf.constant([seed, 0]), 2))
-    partition = functions["log_partition"](
-        num_chains=tf.constant(log_z_chains), num_temperatures=tf.constant(log_z_temperatures), seed=log_z_seed
-    )
+
+    def partition_by(num_temperatures: int, seed: tf.Tensor) -> LogZ:
+        chains, temperatures = tf.constant(log_z_chains), tf.constant(num_temperatures)
+        return LogZ(**functions["log_partition"](num_chains=chains, num_temperatures=temperatures, seed=seed))
+
+    if log_z_error is None:
+        partition = partition_by(log_z_temperatures, log_z_seed)
+    else:
+        most = log_z_temperatures
+        partition = refine(partition_by, standard_error=log_z_error, most_temperatures=most, seed=log_z_seed).estimate
     block = min(max(1, _ROWS // num_samples), len(images))
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
@@ -79,7 +91,7 @@ def evaluate(
             outputs = functions["log_likelihood"](
                 x=tf.constant(images[rows], tf.float32),
                 num_samples=tf.constant(num_samples),
-                log_z=partition["log_z"],
+                log_z=partition.log_z,
                 seed=tf.random.fold_in(samples_seed, first),
             )
             for name, values in outputs.items():
@@ -93,8 +105,8 @@ def evaluate(
         nll=float(-log_likelihood.mean()),
         nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(images) > 1 else None,
         elbo=float(values["elbo"].mean()),
-        log_z=float(partition["log_z"]),
-        log_z_standard_error=float(partition["standard_error"]),
+        log_z=float(partition.log_z),
+        log_z_standard_error=float(partition.standard_error),
         effective_sample_size=float(values["effective_sample_size"].mean()),
     )
 

@@ -19,10 +19,12 @@ from dvae.exporting import InferenceModel
 from dvae.monitoring import Monitor
 from dvae.run_directory import RunDirectory, write_json
 from dvae.train_state import TrainState
-from dvae.training import METRICS, Trainer, new_state
+from dvae.training import Trainer, new_state
+from samplers import diagnostics
 
 _PICTURES = 40
 _HISTOGRAM_EXAMPLES = 100
+_MIXING_SWEEPS = 50
 
 
 class Experiment:
@@ -107,7 +109,7 @@ class Experiment:
         """
         first = self.step
         indices = self.order.indices(first, num_steps)
-        totals = dict.fromkeys(METRICS, 0.0)
+        totals = dict.fromkeys(self.trainer.metrics, 0.0)
         if self._compile_seconds is None:
             self._compile_seconds = self._timed_steps(indices[:1], totals)
             monitor.say(f"compiled in {self._compile_seconds:.1f} s")
@@ -156,12 +158,13 @@ class Experiment:
         )
         prior_state = self.state.read_prior()
         drift = float(prior_state.log_z) - evaluation.log_z
-        self.state.write_prior(prior_state._replace(log_z=tf.constant(evaluation.log_z, tf.float64)))
+        self.state.write_prior(prior_state.anchored(evaluation.log_z))
         best = self.state.keep_if_best(evaluation.nll)
         names = ("nll", "nll_standard_error", "elbo", "log_z", "log_z_standard_error", "effective_sample_size")
         values = {name: getattr(evaluation, name) for name in names}
         seconds = time.perf_counter() - start
-        monitor.scalars("valid", self.step, values | {"tracked_log_z_drift": drift, "evaluation_seconds": seconds})
+        values |= {"tracked_log_z_drift": drift, "evaluation_seconds": seconds} | self._prior_mixing(prior_state.left)
+        monitor.scalars("valid", self.step, values)
         monitor.images(self.step, self._pictures(self.inference.functions))
         monitor.histograms(self.step, self._parameters())
         monitor.say(
@@ -169,6 +172,12 @@ class Experiment:
             f"({evaluation.num_examples} examples, {evaluation.num_samples} samples)"
             + (", the best so far" if best else "")
         )
+
+    def _prior_mixing(self, left: tf.Tensor) -> dict[str, float]:
+        """How well Gibbs chains that start from the prior's particles mix."""
+        seed = tf.constant([self.config.seed, self.step])
+        mixing = diagnostics.mixing(self.state.model.prior.rbm(), left, num_sweeps=_MIXING_SWEEPS, seed=seed)
+        return {f"prior_{name}": float(value) for name, value in mixing._asdict().items()}
 
     def _pictures(self, functions) -> dict[str, np.ndarray]:
         seed = tf.constant([self.config.seed, 0])

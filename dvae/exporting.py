@@ -13,7 +13,8 @@ import tensorflow as tf
 from dvae.run_directory import partial_of
 from models.autoencoder import DiscreteVAE
 from samplers import annealed_importance, gibbs, population_annealing
-from samplers.annealing_path import linear_betas, uniform_base
+from samplers.annealing_path import uniform_base
+from samplers.annealing_schedules import linear_betas
 from samplers.weights import effective_sample_size, log_mean_exp
 
 _ORIGIN = "assets.extra/run.json"

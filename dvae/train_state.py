@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
 from models.autoencoder import DiscreteVAE
-from samplers.persistent_chains import ChainTable, PersistentState, initial_state
+from samplers.persistent_chains import ChainTable
+from samplers.rbm import RBM
 
 
 class TrainState:
@@ -14,6 +18,11 @@ class TrainState:
 
     A checkpoint of this object is all that a run needs to continue bit for bit: the seeds of a step and the order of
     the data are functions of the run's seed and the step.
+
+    Args:
+      num_examples, num_samples: rows of the table of chains, and chains in a row.
+      prior_state: makes the initial state of the prior's sampler from the prior's machine and a seed.
+      seed: int32 `[2]`.
 
     Attributes:
       model, optimizer: built.
@@ -29,7 +38,7 @@ class TrainState:
         optimizer: keras.optimizers.Optimizer,
         num_examples: int,
         num_samples: int,
-        num_particles: int,
+        prior_state: Callable[[RBM, tf.Tensor], NamedTuple],
         seed: tf.Tensor,
     ) -> None:
         chains_seed, population_seed = tf.unstack(tf.random.split(seed, 2))
@@ -39,7 +48,7 @@ class TrainState:
         self.chains = ChainTable(
             num_examples=num_examples, num_chains=num_samples, num_left=model.posterior.chain_units, seed=chains_seed
         )
-        self._prior_structure = initial_state(model.prior.rbm(), num_chains=num_particles, seed=population_seed)
+        self._prior_structure = prior_state(model.prior.rbm(), population_seed)
         self._prior_variables = [tf.Variable(t, trainable=False) for t in tf.nest.flatten(self._prior_structure)]
         self.best_nll = tf.Variable(float("inf"), trainable=False, name="best_nll")
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
@@ -63,12 +72,12 @@ class TrainState:
             **others,
         )
 
-    def read_prior(self) -> PersistentState:
-        """The population or chains of p(z)."""
+    def read_prior(self) -> NamedTuple:
+        """The state of the prior's sampler."""
         return tf.nest.pack_sequence_as(self._prior_structure, [tf.convert_to_tensor(v) for v in self._prior_variables])
 
-    def write_prior(self, state: PersistentState) -> None:
-        """Stores the population or chains of p(z)."""
+    def write_prior(self, state: NamedTuple) -> None:
+        """Stores the state of the prior's sampler."""
         for variable, value in zip(self._prior_variables, tf.nest.flatten(state), strict=True):
             variable.assign(value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -14,9 +13,6 @@ from dvae.data import Dataset
 from dvae.systems import PRIOR_SAMPLERS, build_model
 from dvae.train_state import TrainState
 from samplers.log_partition import log_z_with_gradient
-
-# What a step returns, float32 scalars.
-METRICS = ("relaxed_log_likelihood", "kl_weight", "prior_effective_sample_size")
 
 # Streams of random numbers that belong to a run's seed: (run seed, stream) is an int32[2] seed.
 _STATE_STREAM, _STEP_STREAM = 1, 2
@@ -41,12 +37,13 @@ def new_state(config: Config, dataset: Dataset) -> TrainState:
     rate = schedules.learning_rate(base=config.learning_rate, num_steps=config.num_steps)
     optimizer = keras.optimizers.Adam(rate, epsilon=1e-3)
     optimizer.build(model.trainable_variables)
+    sampler = PRIOR_SAMPLERS[config.prior_sampler](config)
     return TrainState(
         model=model,
         optimizer=optimizer,
         num_examples=len(dataset.train),
         num_samples=config.num_samples,
-        num_particles=config.num_particles,
+        prior_state=lambda rbm, seed: sampler.initial_state(rbm, num_chains=config.num_particles, seed=seed),
         seed=tf.constant([config.seed, _STATE_STREAM]),
     )
 
@@ -58,6 +55,9 @@ class Trainer:
       config: validated.
       dataset: its training split stays in memory in its own type.
       state: what the steps change.
+
+    Attributes:
+      metrics: names of what a step returns, float32 scalars.
     """
 
     def __init__(self, config: Config, dataset: Dataset, state: TrainState) -> None:
@@ -65,15 +65,17 @@ class Trainer:
         self.state = state
         self._examples = tf.constant(dataset.train)
         self._dynamic = dataset.dynamic
-        self._prior_step: Callable = tf.function(PRIOR_SAMPLERS[config.prior_sampler], jit_compile=True)
+        sampler = PRIOR_SAMPLERS[config.prior_sampler](config)
+        self._prior_step = tf.function(sampler.step, jit_compile=True)
+        self.metrics = ("relaxed_log_likelihood", "kl_weight", *(f"prior_{name}" for name in sampler.info))
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def run_steps(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step for each row of `indices [steps, B]`; the *sums* over the steps of what `step` returns."""
-        totals = {name: tf.constant(0.0) for name in METRICS}
+        totals = {name: tf.constant(0.0) for name in self.metrics}
         for row in tf.range(tf.shape(indices)[0]):
             metrics = self.step(tf.ensure_shape(indices[row], [self.config.batch_size]))
-            totals = {name: totals[name] + metrics[name] for name in METRICS}
+            totals = {name: totals[name] + metrics[name] for name in self.metrics}
         return totals
 
     def step(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -89,8 +91,8 @@ class Trainer:
         )
         state.chains.write(index, chains)
         state.global_step.assign_add(1)
-        ess = tf.cast(prior_info.effective_sample_size, tf.float32)
-        return metrics | {"kl_weight": kl_weight, "prior_effective_sample_size": ess}
+        of_prior = {f"prior_{name}": tf.cast(value, tf.float32) for name, value in prior_info._asdict().items()}
+        return metrics | {"kl_weight": kl_weight} | of_prior
 
     def _update(self, x, chains, particles, log_z, *, kl_weight, seed):
         """Gradients and parameter update, given the prior's particles; returns metrics and the next chains.

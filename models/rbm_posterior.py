@@ -11,7 +11,8 @@ from models.networks import LayerFactory
 from models.posterior import Posterior, PosteriorDraws
 from models.relaxations import Relaxation
 from samplers import annealed_importance, gibbs
-from samplers.annealing_path import biases_base, linear_betas
+from samplers.annealing_path import biases_base
+from samplers.annealing_schedules import linear_betas
 from samplers.rbm import RBM
 from samplers.weights import resample
 

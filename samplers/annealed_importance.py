@@ -64,10 +64,17 @@ def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | in
 
 
 class ReverseEstimate(NamedTuple):
-    """Attributes: `log_z`, nats, float64 `[*batch]`, with `E[log_z] >= log Z`; `standard_error` of it, `[*batch]`."""
+    """Attributes are float64 `[*batch]`.
+
+    Attributes:
+      log_z: nats, with `E[log_z] >= log Z`.
+      standard_error: of `log_z`, nats, by the delta method.
+      effective_sample_size: of the weights.
+    """
 
     log_z: tf.Tensor
     standard_error: tf.Tensor
+    effective_sample_size: tf.Tensor
 
 
 def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf.Tensor) -> ReverseEstimate:
@@ -90,16 +97,16 @@ def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf
     """
     log_weights = _backward(rbm, base, left, betas, seed)  # unbiased for Z_0 / Z
     log_z = tf.cast(base.log_z(), tf.float64) - log_mean_exp(log_weights, axis=0)
-    return ReverseEstimate(log_z, log_mean_exp_standard_error(log_weights, axis=0))
+    return ReverseEstimate(
+        log_z, log_mean_exp_standard_error(log_weights, axis=0), effective_sample_size(log_weights, axis=0)
+    )
 
 
 @tf.function(jit_compile=True)
 def _forward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor):
     path = Path.between(base, rbm)
     betas = tf.cast(betas, left.dtype)
-    left = gibbs.to_columns(left)
-    right_input = path.end.right_input(left)
-    log_weights = tf.zeros(tf.shape(path.log_ratio(betas[0], betas[0], left, right_input)), tf.float64)
+    left, right_input, log_weights = path.enter(left)
     for t in tf.range(1, tf.shape(betas)[0]):
         log_weights += path.log_ratio(betas[t - 1], betas[t], left, right_input)
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))
@@ -112,9 +119,7 @@ def _forward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.T
 def _backward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     path = Path.between(base, rbm)
     betas = tf.cast(betas, left.dtype)
-    left = gibbs.to_columns(left)
-    right_input = path.end.right_input(left)
-    log_weights = tf.zeros(tf.shape(path.log_ratio(betas[0], betas[0], left, right_input)), tf.float64)
+    left, right_input, log_weights = path.enter(left)
     for step in tf.range(1, tf.shape(betas)[0]):
         t = tf.shape(betas)[0] - step
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from samplers.gibbs import Columns
+from samplers.gibbs import Columns, to_columns
 from samplers.rbm import RBM
 
 
@@ -41,9 +41,19 @@ def biases_base(rbm: RBM) -> Base:
     return Base(rbm.bias_left, rbm.bias_right)
 
 
-def linear_betas(num_temperatures: tf.Tensor | int) -> tf.Tensor:
-    """Inverse temperatures `0 = beta_0 < ... < beta_T = 1`, equally spaced, float64 `[num_temperatures + 1]`."""
-    return tf.cast(tf.range(num_temperatures + 1), tf.float64) / tf.cast(num_temperatures, tf.float64)
+def means_base(left_means: tf.Tensor, right_means: tf.Tensor, *, least: float = 1e-3) -> Base:
+    """Units with given means, `a0 = logit(left_means)`, `b0 = logit(right_means)`: the *data-mean* base.
+
+    The nearer the means are to the RBM's own, the shorter the path. Of a machine whose left units are pixels, the mean
+    image and means of 1/2 on the right are the base of Salakhutdinov & Murray (2008).
+
+    Args:
+      left_means: `[*batch, N]`.
+      right_means: `[*batch, M]`.
+      least: means are kept in `[least, 1 - least]`, so that no state is left out that the RBM may have.
+    """
+    clipped = (tf.clip_by_value(means, least, 1 - least) for means in (left_means, right_means))
+    return Base(*(tf.math.log(means) - tf.math.log1p(-means) for means in clipped))
 
 
 class Path(NamedTuple):
@@ -58,6 +68,15 @@ class Path(NamedTuple):
     @classmethod
     def between(cls, base: Base, rbm: RBM) -> Path:
         return cls(Columns.of(RBM(base.bias_left, base.bias_right, rbm.weights)), Columns.of(rbm))
+
+    def enter(self, left: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What a loop along the path begins with, from `left [chains, *batch, N]`.
+
+        Returns:
+          `left` in columns, `[*batch, N, chains]`; its `right_input`; log-weights of 0, float64 `[*batch, chains]`.
+        """
+        left = to_columns(left)
+        return left, self.end.right_input(left), tf.zeros(tf.shape(left[..., 0, :]), tf.float64)
 
     def at(self, beta: tf.Tensor) -> Columns:
         """The biases at `beta`; the weights stay whole, and `Columns.sweep` scales their products by `beta`."""

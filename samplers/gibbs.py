@@ -50,7 +50,7 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     """
     columns = Columns.of(rbm)
     left = to_columns(left)
-    uniforms = half_word_uniforms if left.dtype == tf.float32 else full_uniforms
+    uniforms = training_uniforms(left.dtype)
     right = tf.zeros(tf.concat([tf.shape(columns.bias_right)[:-1], tf.shape(left)[-1:]], 0), left.dtype)
     # Sweeps count up from their seed. Splitting it first keeps them apart from those of a caller's next seed.
     seed = tf.random.split(seed, 1)[0]
@@ -127,6 +127,11 @@ def half_word_uniforms(shape_right, num_left, seed, dtype):
     return midpoint(low)[..., :num_right, :], midpoint(high)[..., :num_left, :]
 
 
+def training_uniforms(dtype: tf.DType) -> Uniforms:
+    """What sweeps draw that estimate no log Z: half words where the type is float32."""
+    return half_word_uniforms if dtype == tf.float32 else full_uniforms
+
+
 def _bernoulli(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     return tf.cast(uniform < tf.sigmoid(logits), logits.dtype)
 
@@ -139,3 +144,9 @@ def to_columns(states: tf.Tensor) -> tf.Tensor:
 def from_columns(states: tf.Tensor) -> tf.Tensor:
     """`[*batch, units, chains]` to `[chains, *batch, units]`."""
     return tf.transpose(states, [states.shape.rank - 1, *range(states.shape.rank - 1)])
+
+
+def gather_chains(columns: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Chains (last axis) of `columns` by their numbers `index [..., chains]`, whose other axes broadcast."""
+    index = tf.broadcast_to(index, tf.shape(columns))
+    return tf.gather(columns, index, axis=-1, batch_dims=columns.shape.rank - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from samplers import gibbs
-from samplers.persistent_chains import PersistentInfo, PersistentState, reweight
+from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, reweight
 from samplers.rbm import RBM
 
 
@@ -19,6 +19,6 @@ def step(
     References:
       Tieleman, Training restricted Boltzmann machines using approximations to the likelihood gradient, ICML 2008.
     """
-    _, log_z, info = reweight(rbm, state)
+    _, log_z, ess = reweight(rbm, state)
     left = gibbs.sweep(rbm, state.left, seed, num_sweeps=tf.constant(num_sweeps)).left
-    return PersistentState(left, rbm.frozen(), log_z), info
+    return PersistentState(left, rbm.frozen(), log_z, state.family), PersistentInfo(ess, count_families(state.family))

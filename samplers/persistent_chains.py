@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from samplers.rbm import RBM
@@ -11,42 +12,95 @@ from samplers.weights import effective_sample_size, log_mean_exp
 
 
 class PersistentState(NamedTuple):
-    """Chains of one machine whose parameters change from step to step (`[PCD]`, population annealing).
+    """Chains of a machine whose parameters change from step to step (`[PCD]`, population annealing).
 
     Attributes:
-      left: binary, `[chains, N]`.
+      left: binary, `[chains, *batch, N]`.
       rbm: the parameters at which the chains were left.
-      log_z: log Z of `rbm` in nats, float64 scalar, carried from step to step by reweighting. It drifts: each step
-        adds an error that the next ones keep. Give it a fresh estimate now and then (`_replace(log_z=...)`).
+      log_z: log Z of `rbm` in nats, float64 `[*batch]`, carried from step to step by reweighting. Where the parameters
+        follow a gradient that the same chains estimated, it drifts downwards: see `reweight`.
+      family: the number of the chain each one descends from, int32 `[chains, *batch]`.
     """
 
     left: tf.Tensor
     rbm: RBM
     log_z: tf.Tensor
+    family: tf.Tensor
+
+    def anchored(self, log_z: tf.Tensor) -> PersistentState:
+        """The state with a log Z that was estimated afresh, and with its chains numbered anew."""
+        return self._replace(log_z=tf.cast(log_z, tf.float64), family=number_chains(self.left))
 
 
 class PersistentInfo(NamedTuple):
-    """Attributes: `effective_sample_size` of the weights from the old parameters to the new, scalar, 1 to chains."""
+    """What a step tells about itself.
+
+    Attributes:
+      effective_sample_size: of the weights from the old parameters to the new, `[*batch]`, 1 to chains.
+      num_families: chains of the last numbering that have descendants, `[*batch]`.
+    """
 
     effective_sample_size: tf.Tensor
+    num_families: tf.Tensor
 
 
 def initial_state(rbm: RBM, *, num_chains: int, seed: tf.Tensor) -> PersistentState:
-    """Chains of fair coins, which are exact samples where all parameters are 0: there `log Z = (N + M) log 2`."""
-    left = tf.cast(tf.random.stateless_uniform([num_chains, rbm.num_left], seed) < 0.5, rbm.weights.dtype)
-    log_z = tf.constant((rbm.num_left + rbm.num_right) * 0.6931471805599453, tf.float64)
-    return PersistentState(left, RBM(*(tf.zeros_like(parameter) for parameter in rbm)), log_z)
+    """Chains of fair coins, which are exact samples where all parameters are 0.
+
+    Args:
+      rbm: gives sizes, batch shape and type.
+      num_chains: for each machine.
+      seed: int32 `[2]`.
+    """
+    left = fair_coins(rbm, [num_chains], seed)
+    return PersistentState(left, uniform_rbm(rbm), uniform_log_z(rbm), number_chains(left))
 
 
-def reweight(rbm: RBM, state: PersistentState) -> tuple[tf.Tensor, tf.Tensor, PersistentInfo]:
+def fair_coins(rbm: RBM, sample_shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+    """States of the left units, `[*sample_shape, *batch, N]`."""
+    shape = tf.concat([sample_shape, tf.shape(rbm.bias_left)], 0)
+    return tf.cast(tf.random.stateless_uniform(shape, seed) < 0.5, rbm.weights.dtype)
+
+
+def uniform_rbm(rbm: RBM) -> RBM:
+    """The machine of the same size whose parameters are all 0."""
+    return RBM(*(tf.zeros_like(parameter) for parameter in rbm))
+
+
+def uniform_log_z(rbm: RBM) -> tf.Tensor:
+    """log Z of `uniform_rbm`, `(N + M) log 2` nats, float64 `[*batch]`."""
+    return tf.fill(tf.shape(rbm.bias_left)[:-1], tf.constant((rbm.num_left + rbm.num_right) * np.log(2), tf.float64))
+
+
+def number_chains(left: tf.Tensor) -> tf.Tensor:
+    """Each chain's own number, int32 `[chains, *batch]`."""
+    shape = tf.shape(left)[:-1]
+    return tf.broadcast_to(tf.reshape(tf.range(shape[0]), [-1] + [1] * (left.shape.rank - 2)), shape)
+
+
+def reweight(rbm: RBM, state: PersistentState) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Weights that carry chains from the old parameters to the new: `d_i = F_old(left_i) - F_new(left_i)`.
 
+    The growth of log Z is unbiased (as a ratio) for chains that are independent of the step between the parameters. In
+    training they are not: the gradient's negative phase is the mean over these very chains, so the step lowers the
+    probability of the states they happen to be in. Their `d` comes out low by an amount proportional to
+    rate / chains in every step, always in one direction, and the tracked log Z drifts away below the true one, by
+    nats in a thousand steps (`docs/samplers.md` has measurements; chains that take no part in the gradient do not
+    drift). So it must be replaced by a fresh estimate now and then, and is not to be reported.
+
     Returns:
-      `d`, float64 `[chains]`; the new log Z, `log_z + log mean exp(d)`; diagnostics.
+      `d`, float64 `[chains, *batch]`; the new log Z, `log_z + log mean exp(d)`; the effective sample size of the
+      weights, `[*batch]`.
     """
     log_weights = tf.cast(state.rbm.free_energy(state.left) - rbm.free_energy(state.left), tf.float64)
     log_z = state.log_z + log_mean_exp(log_weights, axis=0)
-    return log_weights, log_z, PersistentInfo(effective_sample_size(log_weights, axis=0))
+    return log_weights, log_z, effective_sample_size(log_weights, axis=0)
+
+
+def count_families(family: tf.Tensor) -> tf.Tensor:
+    """How many different numbers there are along the first axis, int32 `[*batch]`."""
+    family = tf.sort(family, axis=0)
+    return 1 + tf.reduce_sum(tf.cast(family[1:] != family[:-1], tf.int32), axis=0)
 
 
 class ChainTable(tf.Module):

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from samplers import gibbs
 from samplers.annealing_path import Base, Path
-from samplers.persistent_chains import PersistentInfo, PersistentState, reweight
+from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, reweight
 from samplers.rbm import RBM
-from samplers.weights import log_mean_exp, resample
+from samplers.weights import descendants, log_mean_exp, resample
 
 
 class AnnealedPopulation(NamedTuple):
@@ -20,6 +20,7 @@ class AnnealedPopulation(NamedTuple):
       left: binary, `[particles, *batch, N]`.
       right: binary, `[particles, *batch, M]`, drawn from `p(right | left)`.
       log_z: nats, float64 `[*batch]`; Z is estimated without bias, so `E[log_z] <= log Z`.
+      standard_error: of `log_z`, nats, float64 `[*batch]`; see `sample`.
       num_families: how many particles of the start have descendants at the end, int32 `[*batch]`. Particles of one
         family are correlated: few families mean a population that knows less than its size says.
     """
@@ -27,6 +28,7 @@ class AnnealedPopulation(NamedTuple):
     left: tf.Tensor
     right: tf.Tensor
     log_z: tf.Tensor
+    standard_error: tf.Tensor
     num_families: tf.Tensor
 
 
@@ -35,7 +37,16 @@ def sample(
 ) -> AnnealedPopulation:
     """Population annealing from `base` to `rbm`: at every temperature reweight, resample (systematic), one sweep.
 
-        log_z = log Z_0 + sum_{t=1..T} log mean_i f_t(z_i) / f_{t-1}(z_i)
+        log_z = log Z_0 + sum_{t=1..T} log mean_i w_ti,   w_ti = f_t(z_i) / f_{t-1}(z_i)
+
+    Particles of different families never meet but in the resampling. So to first order the error of log_z is a mean of
+    independent terms, one for each family `f`, and its standard error is
+
+        (1/P) sqrt(sum_f Y_f^2),   Y_f = sum_t sum_{i in f} (w_ti / mean_j w_tj - 1)
+
+    The final sizes of the families would serve as well under multinomial resampling [Lee & Whiteley 2018]. Under
+    systematic resampling they also hold the noise of rounding to whole descendants at every temperature, which hardly
+    moves log_z: the standard error would come out several times too large, the more the more temperatures there are.
 
     Args:
       rbm: a machine or a batch of machines, which are annealed together, each with a population of its own.
@@ -50,42 +61,47 @@ def sample(
     References:
       Hukushima & Iba, Population annealing and its application to a spin glass, 2003.
       Machta, Population annealing with weighted averages, 2010.
+      Lee & Whiteley, Variance estimation in the particle filter, Biometrika 2018.
     """
     base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
-    left, right, log_ratio, families = _anneal(
+    left, right, log_ratio, standard_error, families = _anneal(
         rbm, base, base.sample_left(num_particles, base_seed), betas, anneal_seed
     )
-    families = tf.sort(families, axis=0)
-    num_families = 1 + tf.reduce_sum(tf.cast(families[1:] != families[:-1], tf.int32), axis=0)
-    return AnnealedPopulation(left, right, tf.cast(base.log_z(), tf.float64) + log_ratio, num_families)
+    log_z = tf.cast(base.log_z(), tf.float64) + log_ratio
+    return AnnealedPopulation(left, right, log_z, standard_error, count_families(families))
 
 
 @tf.function(jit_compile=True)
 def _anneal(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor):
     path = Path.between(base, rbm)
     betas = tf.cast(betas, left.dtype)
-    left = gibbs.to_columns(left)
-    right_input = path.end.right_input(left)
-    weights_like = path.log_ratio(betas[0], betas[0], left, right_input)  # [*batch, particles]
-    log_ratio = tf.zeros(tf.shape(weights_like)[:-1], tf.float64)
-    families = tf.broadcast_to(tf.range(tf.shape(left)[-1]), tf.shape(weights_like))
+    left, right_input, zeros = path.enter(left)  # zeros: [*batch, particles]
+    log_ratio = zeros[..., 0]
+    families = tf.broadcast_to(tf.range(tf.shape(zeros)[-1]), tf.shape(zeros))
+    family_sums = zeros
     resample_seed, sweep_seed = tf.unstack(tf.random.split(seed, 2))
     for t in tf.range(1, tf.shape(betas)[0]):
         log_weights = path.log_ratio(betas[t - 1], betas[t], left, right_input)
-        log_ratio += log_mean_exp(log_weights, axis=-1)
+        increment = log_mean_exp(log_weights, axis=-1)
+        log_ratio += increment
+        family_sums += _sums_by_family(tf.exp(log_weights - increment[..., None]) - 1, families)
         ancestors = gibbs.to_columns(resample(gibbs.from_columns(log_weights), gibbs.sweep_seed(resample_seed, t)))
-        families = _gather(families, ancestors)
-        right_input = _gather(right_input, ancestors[..., None, :])
+        families = gibbs.gather_chains(families, ancestors)
+        right_input = gibbs.gather_chains(right_input, ancestors[..., None, :])
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(sweep_seed, t))
         right_input = path.end.right_input(left)
     right = gibbs.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(sweep_seed, 0))
-    return gibbs.from_columns(left), gibbs.from_columns(right), log_ratio, gibbs.from_columns(families)
+    standard_error = tf.norm(family_sums, axis=-1) / tf.cast(tf.shape(zeros)[-1], tf.float64)
+    return gibbs.from_columns(left), gibbs.from_columns(right), log_ratio, standard_error, gibbs.from_columns(families)
 
 
-def _gather(columns: tf.Tensor, ancestors: tf.Tensor) -> tf.Tensor:
-    """Particles (last axis) of `columns` by their ancestors' indices; other axes broadcast."""
-    ancestors = tf.broadcast_to(ancestors, tf.shape(columns))
-    return tf.gather(columns, ancestors, axis=-1, batch_dims=columns.shape.rank - 1)
+def _sums_by_family(values: tf.Tensor, families: tf.Tensor) -> tf.Tensor:
+    """Sums of `values [*batch, particles]` over the particles of each family, `[*batch, families]`."""
+    shape = tf.shape(values)
+    values, families = tf.reshape(values, [-1, shape[-1]]), tf.reshape(families, [-1, shape[-1]])
+    rows = tf.range(tf.shape(values)[0])[:, None] * shape[-1]
+    sums = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), tf.reshape(families + rows, [-1]), tf.size(values))
+    return tf.reshape(sums, shape)
 
 
 def step(
@@ -99,7 +115,7 @@ def step(
     summed out of the weights, which lowers their variance.
 
     Args:
-      rbm: the machine after the parameter update.
+      rbm: a machine or a batch of machines, after the parameter update.
       state: the population, the parameters it was left at, and log Z there.
       seed: int32 `[2]`.
       num_sweeps: Gibbs sweeps at the new parameters.
@@ -108,7 +124,8 @@ def step(
       The population at the new parameters, and the effective sample size of the reweighting.
     """
     resample_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 2))
-    log_weights, log_z, info = reweight(rbm, state)
-    left = tf.gather(state.left, resample(log_weights, resample_seed))
+    log_weights, log_z, ess = reweight(rbm, state)
+    ancestors = resample(log_weights, resample_seed)
+    left, family = descendants(state.left, ancestors), descendants(state.family, ancestors)
     left = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(num_sweeps)).left
-    return PersistentState(left, rbm.frozen(), log_z), info
+    return PersistentState(left, rbm.frozen(), log_z, family), PersistentInfo(ess, count_families(family))

@@ -53,3 +53,13 @@ def resample(log_weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     )
     ancestors = tf.cumsum(tf.reshape(steps, [-1, num + 1])[:, :num], axis=-1)
     return tf.reshape(tf.transpose(ancestors), shape)
+
+
+def descendants(states: tf.Tensor, ancestors: tf.Tensor) -> tf.Tensor:
+    """`states [n, *batch, ...]` of the ancestors `[n, *batch]` that `resample` chose, in the same shape."""
+    order = [*range(1, ancestors.shape.rank), 0]
+    rest = [*range(ancestors.shape.rank, states.shape.rank)]
+    chosen = tf.gather(
+        tf.transpose(states, order + rest), tf.transpose(ancestors, order), batch_dims=ancestors.shape.rank - 1
+    )
+    return tf.transpose(chosen, [ancestors.shape.rank - 1, *range(ancestors.shape.rank - 1), *rest])

@@ -45,10 +45,12 @@ class Iteration:
         new = reference_models.prior_of(self.weights)
         growth = [reference.free_energy(old, left) - reference.free_energy(new, left) for left in particles]
         weights = np.exp(growth)
+        self.num_families = len(particles)
         if self.config.prior_sampler == "population_annealing":
             resample_seed, seed = reference_models.split(seed, 2)
             offset = float(reference_models.uniform([], resample_seed, dtype=tf.float64))
-            particles = particles[reference.systematic_resampling(weights, offset)]
+            ancestors = reference.systematic_resampling(weights, offset)
+            particles, self.num_families = particles[ancestors], len(set(ancestors))
         half = self.config.num_latents // 2
         uniforms = reference_models.sweep_uniforms(
             half, half, [], len(particles), seed=seed, num_sweeps=self.config.prior_sweeps

@@ -19,7 +19,7 @@ from reference_iteration import Iteration
 
 from dvae import training
 from dvae.data import make_dataset
-from samplers.persistent_chains import PersistentState
+from samplers.persistent_chains import PersistentState, number_chains
 from samplers.rbm import RBM
 
 INDEX = np.array([5, 0, 3, 6])  # of 7 examples
@@ -56,7 +56,8 @@ def iteration(request):
     state.optimizer.iterations.assign(step)
     particles = rng.integers(0, 2, [config.num_particles, 2]).astype(float)
     old = RBM(*(tf.constant(parameter, tf.float32) for parameter in OLD_PRIOR))
-    state.write_prior(PersistentState(tf.constant(particles, tf.float32), old, tf.constant(LOG_Z, tf.float64)))
+    left = tf.constant(particles, tf.float32)
+    state.write_prior(PersistentState(left, old, tf.constant(LOG_Z, tf.float64), number_chains(left)))
     table = state.chains.table.numpy().astype(float)
     slow = Iteration(
         config,
@@ -87,6 +88,7 @@ def test_metrics(iteration):
         "relaxed_log_likelihood": iteration.slow.log_likelihood(iteration.slow.weights),
         "kl_weight": iteration.slow.kl_weight,
         "prior_effective_sample_size": iteration.slow.effective_sample_size,
+        "prior_num_families": iteration.slow.num_families,
     }
     assert set(iteration.metrics) == set(wanted)
     for name, value in wanted.items():
@@ -95,7 +97,7 @@ def test_metrics(iteration):
 
 
 def test_population_is_moved_to_the_parameters_before_the_update(iteration):
-    left, rbm, log_z = iteration.state.read_prior()
+    left, rbm, log_z, _ = iteration.state.read_prior()
     np.testing.assert_array_equal(left, iteration.slow.particles)
     np.testing.assert_allclose(log_z, iteration.slow.log_z, rtol=1e-6)
     for parameter, wanted in zip(rbm, reference_models.prior_of(iteration.slow.weights), strict=True):

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from machines import as_rbm
 
 from samplers import annealed_importance, population_annealing
-from samplers.annealing_path import biases_base, linear_betas, uniform_base
+from samplers.annealing_path import biases_base, uniform_base
+from samplers.annealing_schedules import linear_betas
 from samplers.rbm import RBM
 
 NUM_LEFT, NUM_RIGHT = 3, 2
@@ -22,10 +24,6 @@ NUM_RUNS, NUM_CHAINS = 2000, 64
 BETAS = linear_betas(3)
 BASES = {"uniform": uniform_base, "biases": biases_base}
 LEVEL = 1e-5  # false-failure rate of a test, nominal: means of 2000 and more draws are taken as normal
-
-
-def as_rbm(machine, dtype=tf.float32):
-    return RBM(*(tf.constant(parameter, dtype) for parameter in machine))
 
 
 def runs():

@@ -4,20 +4,16 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from machines import as_rbm
 
 from samplers import gibbs
-from samplers.annealing_path import Path, _softplus_difference, biases_base, linear_betas, uniform_base
-from samplers.rbm import RBM
+from samplers.annealing_path import Path, _softplus_difference, biases_base, uniform_base
 
 NUM_LEFT, NUM_RIGHT = 3, 2
 MACHINES = reference.machine(74, NUM_LEFT, NUM_RIGHT, batch=(2,), scale=0.9)
 EACH = [reference.member(MACHINES, 0), reference.member(MACHINES, 1)]
 BASES = {"uniform": uniform_base, "biases": biases_base}
 LEVEL = 1e-5  # false-failure rate of a test
-
-
-def as_rbm(machine, dtype=tf.float32):
-    return RBM(*(tf.constant(parameter, dtype) for parameter in machine))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -90,8 +86,3 @@ def test_bases():
     for number, machine in enumerate(independent):
         counts = np.bincount(reference.state_number(left[:, number]), minlength=8)
         assert reference.chi_squared_p_value(counts, reference.p_left(machine)) > LEVEL / 2
-
-
-def test_linear_betas():
-    np.testing.assert_allclose(linear_betas(4), [0, 0.25, 0.5, 0.75, 1], rtol=0)
-    assert linear_betas(tf.constant(7)).dtype == tf.float64

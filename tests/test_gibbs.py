@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from machines import as_rbm
 from scipy import stats
 
 from samplers import gibbs
-from samplers.rbm import RBM
 
 STARTS = reference.all_states(2)
 NUM_CHAINS = 2**17  # from every starting state
 LENGTHS = 1, 3
 MACHINES = reference.machine(4, 2, 2, batch=(2,), scale=1.5)
 LEVEL = 1e-4 / (len(LENGTHS) * len(MACHINES[0]) * len(STARTS))  # of one chi-squared test
-
-
-def as_rbm(machine, dtype=tf.float32):
-    return RBM(*(tf.constant(parameter, dtype) for parameter in machine))
 
 
 def kernel_of(machine, num_sweeps):
