@@ -64,14 +64,16 @@ def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | in
 
 
 class ReverseEstimate(NamedTuple):
-    """Attributes are float64 `[*batch]`.
+    """Attributes are float64, `[*batch]` unless said.
 
     Attributes:
-      log_z: nats, with `E[log_z] >= log Z`.
+      log_weights: `[chains, *batch]`; `mean exp(log_weights)` estimates 1 / Z without bias.
+      log_z: nats, `-log mean exp(log_weights)`, with `E[log_z] >= log Z`.
       standard_error: of `log_z`, nats, by the delta method.
       effective_sample_size: of the weights.
     """
 
+    log_weights: tf.Tensor
     log_z: tf.Tensor
     standard_error: tf.Tensor
     effective_sample_size: tf.Tensor
@@ -95,10 +97,12 @@ def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf
     References:
       Grosse, Ghahramani & Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
     """
-    log_weights = _backward(rbm, base, left, betas, seed)  # unbiased for Z_0 / Z
-    log_z = tf.cast(base.log_z(), tf.float64) - log_mean_exp(log_weights, axis=0)
+    log_weights = _backward(rbm, base, left, betas, seed) - tf.cast(base.log_z(), tf.float64)
     return ReverseEstimate(
-        log_z, log_mean_exp_standard_error(log_weights, axis=0), effective_sample_size(log_weights, axis=0)
+        log_weights=log_weights,
+        log_z=-log_mean_exp(log_weights, axis=0),
+        standard_error=log_mean_exp_standard_error(log_weights, axis=0),
+        effective_sample_size=effective_sample_size(log_weights, axis=0),
     )
 
 

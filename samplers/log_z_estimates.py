@@ -72,7 +72,7 @@ def _agree(previous: LogZ | None, current: LogZ) -> bool:
 
 
 class Bracket(NamedTuple):
-    """Attributes: `lower` and `upper`, estimates of log Z that are low and high in expectation."""
+    """Attributes: `lower` and `upper`, estimates of bounds of log Z, with the standard errors of these estimates."""
 
     lower: LogZ
     upper: LogZ
@@ -83,7 +83,12 @@ def bracket(
 ) -> Bracket:
     """log Z from both sides: AIS from the base, and reverse AIS from samples of the machine.
 
-        E[lower] <= log Z <= E[upper]
+        E[log w] <= log Z <= -E[log w_reverse],   estimated by means over chains
+
+    The bounds are those of single chains, each the log of an unbiased estimate. They lie apart by about the variance of
+    the log-weights, so the width tells how good the annealing was. The logs of the *mean* weights, which `sample` and
+    `reverse` give as log_z, are the better estimates; but as bounds they are worthless for many chains, being as often
+    on one side of log Z as on the other.
 
     Args:
       rbm: a machine or a batch of machines.
@@ -99,8 +104,15 @@ def bracket(
     """
     forward_seed, reverse_seed = tf.unstack(tf.random.split(seed, 2))
     forward = annealed_importance.sample(rbm, base, betas=betas, num_chains=num_chains, seed=forward_seed)
-    upper = annealed_importance.reverse(rbm, base, left, betas=betas, seed=reverse_seed)
-    return Bracket(_log_z(forward), _log_z(upper))
+    backward = annealed_importance.reverse(rbm, base, left, betas=betas, seed=reverse_seed)
+    return Bracket(_mean(forward.log_weights), _mean(-backward.log_weights))
+
+
+def _mean(values: tf.Tensor) -> LogZ:
+    """Over chains, with its standard error."""
+    count = tf.cast(tf.shape(values)[0], values.dtype)
+    spread = tf.math.reduce_std(values, axis=0) * tf.sqrt(count / (count - 1))
+    return LogZ(tf.reduce_mean(values, axis=0), spread / tf.sqrt(count))
 
 
 @tf.function
@@ -140,10 +152,7 @@ def of_many(
             num_chains=num_chains,
             seed=tf.random.fold_in(seed, block),
         )
-        results = tuple(array.write(block, value) for array, value in zip(results, _log_z(annealed), strict=True))
+        estimates = annealed.log_z, annealed.standard_error
+        results = tuple(array.write(block, value) for array, value in zip(results, estimates, strict=True))
         block += 1
     return LogZ(*(array.concat() for array in results))
-
-
-def _log_z(estimate: annealed_importance.AnnealedSample | annealed_importance.ReverseEstimate) -> LogZ:
-    return LogZ(estimate.log_z, estimate.standard_error)

@@ -257,10 +257,21 @@ def test_readme_commands_run(tmp_path):
         completed = run(script, *arguments, *short, cwd=tmp_path)
         assert completed.returncode == 0, f"{command}\n{completed.stderr}"
     (tmp_path / "runs" / "digits").symlink_to(tmp_path / "runs" / "digits-pwl4")
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True
-        )
+    for code in python_code("README.md"):
+        run_python(code, tmp_path)
+
+
+def python_code(document):
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+def run_python(code, folder):
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_code_of_the_samplers_page_runs(tmp_path):
+    """Its pieces in one go: later ones use names of earlier ones."""
+    run_python("\n".join(python_code("docs/samplers.md")), tmp_path)
 
 
 def test_readme_flags_exist():
