@@ -28,6 +28,40 @@ def concrete(logits, rho, beta):
     return sigmoid(beta * (logits + np.log(rho / (1 - rho))))
 
 
+def spike_and_exponential(logits, rho, beta):
+    q, excess = sigmoid(logits), rho - sigmoid(-logits)
+    return np.where(excess > 0, np.log(1 + np.expm1(beta) * np.maximum(excess, 0) / q) / beta, 0)
+
+
+def log_normal(y, mean, scale):
+    return -0.5 * ((y - mean) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+
+
+# Components of mixtures: `log r(zeta | 0)` and `log r(zeta | 1)`, each written out.
+
+
+def exponential(zeta, beta):
+    normaliser = np.log(beta) - np.log(1 - np.exp(-beta))
+    return normaliser - beta * zeta, normaliser - beta * (1 - zeta)
+
+
+def uniform_exponential(zeta, beta):
+    off, on = exponential(zeta, beta)
+    return np.log(0.95 * np.exp(off) + 0.05), np.log(0.95 * np.exp(on) + 0.05)
+
+
+def power_function(zeta, beta):
+    return np.log(zeta ** (1 / beta - 1) / beta), np.log((1 - zeta) ** (1 / beta - 1) / beta)
+
+
+def gaussian(zeta, beta):
+    return log_normal(zeta, 0, beta**-0.5), log_normal(zeta, 1, beta**-0.5)
+
+
+def gaussian_integral(zeta, shift, scale):
+    return log_normal(zeta, shift, scale), log_normal(zeta, 1 + shift, scale)
+
+
 # Networks.
 
 
