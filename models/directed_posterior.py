@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from models.networks import LayerFactory
 from models.posterior import Posterior, PosteriorDraws
-from models.relaxations import Relaxation
+from models.relaxations import LogComponents, Relaxation
 
 
 class DirectedSample(NamedTuple):
@@ -23,12 +23,15 @@ class DirectedSample(NamedTuple):
         depends on within such a term are replaced by their conditional means (Rao-Blackwellised): all units if there
         is one group; otherwise the right half, while the left half is the relaxed sample.
       chains: passed through; a directed posterior is sampled from scratch.
+      log_components: densities of each zeta given its unit's binary value, `[K, B, units]`; `()` if zeta was drawn from
+        no mixture.
     """
 
     zeta: tf.Tensor
     logits: tf.Tensor
     means: tf.Tensor
     chains: tf.Tensor
+    log_components: LogComponents | tuple[()] = ()
 
 
 class DirectedPosterior(Posterior):
