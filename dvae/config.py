@@ -27,10 +27,12 @@ class Config:
     model: str = _setting("dvaess", "Model", "published system", choices=tuple(SYSTEMS))
     num_latents: int | None = _setting(None, "Model", "binary latents, both sides of the prior together", least=2)
     num_groups: int = _setting(1, "Model", "L, groups of a directed posterior (dvaess has 1)", least=1)
-    shared_context: bool = _setting(True, "Model", "groups of a directed posterior share one hidden network")
+    shared_context: bool = _setting(
+        True, "Model", "groups of a directed posterior share one hidden network; if not, each has its own"
+    )
     hidden_units: int = _setting(200, "Model", "width of the hidden layers", least=1)
     hidden_layers: int = _setting(2, "Model", "hidden layers of encoder and decoder", least=0)
-    beta: float | None = _setting(None, "Model", "sharpness of the relaxation", above=0.0)
+    beta: float | None = _setting(None, "Model", "sharpness of the relaxation (dvaes_gauss_int: the least)", above=0.0)
     num_gibbs_sweeps: int = _setting(10, "Model", "s, binary sweeps of dvaess's posterior in a step", least=1)
     num_relaxed_sweeps: int = _setting(1, "Model", "t, relaxed sweeps of dvaess's posterior in a step", least=1)
 
@@ -85,8 +87,8 @@ class Config:
             _check(field, getattr(self, field.name))
         if self.num_groups > SYSTEMS[self.model].most_groups:
             raise UserError(f"--num_groups={self.num_groups}: must be 1 for {self.model}, whose posterior is one RBM")
-        if not self.shared_context:
-            raise UserError("--noshared_context: posteriors without shared context are not available; leave it out")
+        if not self.shared_context and SYSTEMS[self.model].most_groups == 1:
+            raise UserError(f"--noshared_context: {self.model}'s posterior is one RBM, without groups; leave it out")
         if self.num_latents % (2 * self.num_groups):
             raise UserError(
                 f"--num_latents={self.num_latents}: must be divisible by 2 * num_groups ({2 * self.num_groups})"

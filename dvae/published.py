@@ -26,7 +26,7 @@ _BY_DATASET = {
 
 
 def fill_in(config: Config) -> Config:
-    """Replaces every `None` by the published value for the model and the data set, and validates the whole.
+    """Replaces every `None` by the published value for model, structure and data set, and validates the whole.
 
     Evaluations come every 20,000 steps, or every 10,000 if training has 100,000 or fewer, as published; a training of
     fewer than 100,000 steps has ten.
@@ -36,14 +36,14 @@ def fill_in(config: Config) -> Config:
     """
     defaults = _BY_DATASET.get(config.dataset, _Defaults())
     num_steps = _first(config.num_steps, defaults.num_steps)
-    beta = SYSTEMS[config.model].beta if config.model in SYSTEMS else {}
+    beta = SYSTEMS[config.model].published_beta(config) if config.model in SYSTEMS else None
     config = dataclasses.replace(
         config,
         num_latents=_first(config.num_latents, defaults.num_latents),
         num_steps=num_steps,
         valid_examples=_first(config.valid_examples, defaults.valid_examples),
         test_samples=_first(config.test_samples, defaults.test_samples),
-        beta=_first(config.beta, beta.get(config.dataset, beta.get("binarized_mnist"))),
+        beta=_first(config.beta, beta),
         eval_every=_first(config.eval_every, 20_000 if num_steps > 100_000 else max(1, num_steps // 10)),
     )
     config.validate()

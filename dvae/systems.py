@@ -15,11 +15,12 @@ from models import divergences
 from models.autoencoder import DiscreteVAE
 from models.directed_posterior import DirectedPosterior
 from models.likelihood import BernoulliLikelihood
+from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction, UniformExponential
 from models.networks import LayerFactory
 from models.posterior import Posterior
 from models.prior import RBMPrior
 from models.rbm_posterior import RBMPosterior
-from models.relaxations import Concrete, PiecewiseLinear, Relaxation
+from models.relaxations import Concrete, PiecewiseLinear, Relaxation, SpikeAndExponential
 from samplers import parallel_tempering, pcd, persistent_chains, population_annealing
 
 if TYPE_CHECKING:
@@ -58,21 +59,23 @@ PRIOR_SAMPLERS: dict[str, Callable[[Config], PriorSampler]] = {
 }
 
 
-def _directed(config: Config, factory: LayerFactory, relaxation: Relaxation, mean_pixel: tf.Tensor) -> Posterior:
+def _directed(config: Config, factory: LayerFactory, relaxation: Callable, mean_pixel: tf.Tensor) -> Posterior:
+    of_context, of_group = (config.hidden_layers, 0) if config.shared_context else (0, config.hidden_layers)
+    group_size = config.num_latents // config.num_groups
     return DirectedPosterior(
         factory,
-        relaxation,
+        [relaxation(config.beta, group_size) for _ in range(config.num_groups)],
         mean_pixel=mean_pixel,
         num_units=config.num_latents,
-        num_groups=config.num_groups,
-        num_hidden_layers=config.hidden_layers,
+        num_context_layers=of_context,
+        num_group_layers=of_group,
     )
 
 
-def _rbm(config: Config, factory: LayerFactory, relaxation: Relaxation, mean_pixel: tf.Tensor) -> Posterior:
+def _rbm(config: Config, factory: LayerFactory, relaxation: Callable, mean_pixel: tf.Tensor) -> Posterior:
     return RBMPosterior(
         factory,
-        relaxation,
+        relaxation(config.beta, config.num_left),
         mean_pixel=mean_pixel,
         num_left=config.num_left,
         num_right=config.num_left,
@@ -82,48 +85,170 @@ def _rbm(config: Config, factory: LayerFactory, relaxation: Relaxation, mean_pix
     )
 
 
+def _of_beta(relaxation: Callable[[float], Relaxation]) -> Callable[[float, int], Relaxation]:
+    return lambda beta, num_units: relaxation(beta)
+
+
+def _of_units(relaxation: Callable[[int], Relaxation]) -> Callable[[float, int], Relaxation]:
+    return lambda beta, num_units: relaxation(num_units)
+
+
+def _always(divergence: Callable) -> Callable[[Config], Callable]:
+    return lambda config: divergence
+
+
+def _exact_for_one_group(several: Callable[[Config], Callable]) -> Callable[[Config], Callable]:
+    """With one group, where all units can be replaced by their means, the papers before DVAE# have the same KL."""
+    return lambda config: divergences.directed_to_rbm if config.num_groups == 1 else several(config)
+
+
+def _spike_and_exponential(config: Config) -> Callable:
+    return functools.partial(divergences.spike_and_exponential_to_rbm, num_groups=config.num_groups)
+
+
+def _gaussian_integral(config: Config) -> Callable:
+    return functools.partial(divergences.gaussian_integral_to_rbm, least_beta=config.beta)
+
+
+class PublishedBeta(NamedTuple):
+    """The published sharpness of a relaxation on one data set, by the structure of the directed posterior.
+
+    Attributes:
+      linear: one group without hidden layers.
+      one_group: with hidden layers.
+      more_groups: two groups or more.
+    """
+
+    linear: float
+    one_group: float
+    more_groups: float
+
+    @classmethod
+    def same(cls, beta: float) -> PublishedBeta:
+        return cls(beta, beta, beta)
+
+    def of(self, config: Config) -> float:
+        if config.num_groups > 1:
+            return self.more_groups
+        return self.one_group if config.hidden_layers else self.linear
+
+
 class System(NamedTuple):
     """How a published system is put together.
 
     Attributes:
       title: as the papers write it.
-      relaxation: from its sharpness beta.
-      posterior: from the settings, the layers, the relaxation and the mean training pixel.
-      divergence: of the posterior's relaxed samples from the RBM prior; what fits relaxation and posterior.
+      relaxation: of so many units, from its sharpness beta and their number.
+      posterior: from the settings, the layers, `relaxation` and the mean training pixel.
+      divergence: from the settings, that of the posterior's relaxed samples from the RBM prior; what fits relaxation
+        and posterior.
       beta: the published sharpness by data set (binarized MNIST's is used for others).
+      beta_shared_context: the same with shared context, where it was published apart.
       most_groups: the largest L the posterior has.
     """
 
     title: str
-    relaxation: Callable[[float], Relaxation]
+    relaxation: Callable[[float, int], Relaxation]
     posterior: Callable[..., Posterior]
-    divergence: Callable
-    beta: dict[str, float]
+    divergence: Callable[[Config], Callable]
+    beta: dict[str, PublishedBeta]
+    beta_shared_context: dict[str, PublishedBeta] | None = None
     most_groups: int = sys.maxsize
+
+    def published_beta(self, config: Config) -> float:
+        """For the model, data set and structure of `config`.
+
+        Most values were published without shared context; with it, that of the same number of groups is used.
+        """
+        table = self.beta
+        if config.shared_context and self.beta_shared_context is not None:
+            table = self.beta_shared_context
+        return table.get(config.dataset, table["binarized_mnist"]).of(config)
+
+
+def _published(mnist: PublishedBeta, omniglot: PublishedBeta) -> dict[str, PublishedBeta]:
+    return {"binarized_mnist": mnist, "omniglot": omniglot}
 
 
 SYSTEMS: dict[str, System] = {
+    "dvae_spike_exp": System(
+        title="DVAE",
+        relaxation=_of_beta(SpikeAndExponential),
+        posterior=_directed,
+        divergence=_exact_for_one_group(_spike_and_exponential),
+        beta=_published(PublishedBeta(5.0, 5.0, 4.0), PublishedBeta(4.0, 4.0, 4.0)),
+    ),
+    "dvaepp_exp": System(
+        title="DVAE++ (exponential)",
+        relaxation=_of_beta(OverlappingExponential),
+        posterior=_directed,
+        divergence=_exact_for_one_group(_always(divergences.mixture_to_rbm)),
+        beta=_published(PublishedBeta(12.0, 14.0, 10.0), PublishedBeta(14.0, 12.0, 10.0)),
+    ),
+    "dvaepp_power": System(
+        title="DVAE++ (power function)",
+        relaxation=_of_beta(PowerFunction),
+        posterior=_directed,
+        divergence=_exact_for_one_group(_always(divergences.mixture_to_rbm)),
+        beta=_published(PublishedBeta(40.0, 30.0, 30.0), PublishedBeta(40.0, 40.0, 30.0)),
+    ),
+    "dvaes_gauss_int": System(
+        title="DVAE# (Gaussian integral)",
+        relaxation=_of_units(GaussianIntegral),
+        posterior=_directed,
+        divergence=_gaussian_integral,
+        beta=_published(PublishedBeta(40.0, 30.0, 30.0), PublishedBeta(40.0, 30.0, 25.0)),
+    ),
+    "dvaes_gauss": System(
+        title="DVAE# (Gaussian)",
+        relaxation=_of_beta(Gaussian),
+        posterior=_directed,
+        divergence=_always(divergences.overlapping_to_rbm),
+        beta=_published(PublishedBeta(40.0, 30.0, 25.0), PublishedBeta(40.0, 25.0, 25.0)),
+    ),
+    "dvaes_exp": System(
+        title="DVAE# (exponential)",
+        relaxation=_of_beta(OverlappingExponential),
+        posterior=_directed,
+        divergence=_always(divergences.overlapping_to_rbm),
+        beta=_published(PublishedBeta(12.0, 12.0, 10.0), PublishedBeta(12.0, 10.0, 8.0)),
+    ),
+    "dvaes_unexp": System(
+        title="DVAE# (uniform + exponential)",
+        relaxation=_of_beta(UniformExponential),
+        posterior=_directed,
+        divergence=_always(divergences.overlapping_to_rbm),
+        beta=_published(PublishedBeta(40.0, 30.0, 16.0), PublishedBeta(40.0, 16.0, 16.0)),
+    ),
+    "dvaes_power": System(
+        title="DVAE# (power function)",
+        relaxation=_of_beta(PowerFunction),
+        posterior=_directed,
+        divergence=_always(divergences.overlapping_to_rbm),
+        beta=_published(PublishedBeta(40.0, 40.0, 30.0), PublishedBeta(40.0, 30.0, 20.0)),
+        beta_shared_context=_published(PublishedBeta.same(30.0), PublishedBeta.same(30.0)),
+    ),
     "dvaess": System(
         title="DVAE##",
-        relaxation=PiecewiseLinear,
+        relaxation=_of_beta(PiecewiseLinear),
         posterior=_rbm,
-        divergence=divergences.rbm_to_rbm_without_log_z_phi,
-        beta={"binarized_mnist": 4.0, "omniglot": 3.0},
+        divergence=_always(divergences.rbm_to_rbm_without_log_z_phi),
+        beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
         most_groups=1,
     ),
     "gumbolt": System(
         title="GumBolt",
-        relaxation=Concrete,
+        relaxation=_of_beta(Concrete),
         posterior=_directed,
-        divergence=divergences.directed_to_rbm,
-        beta={"binarized_mnist": 10.0, "omniglot": 10.0},
+        divergence=_always(divergences.directed_to_rbm),
+        beta=_published(PublishedBeta.same(10.0), PublishedBeta.same(10.0)),
     ),
     "pwl": System(
         title="PWL",
-        relaxation=PiecewiseLinear,
+        relaxation=_of_beta(PiecewiseLinear),
         posterior=_directed,
-        divergence=divergences.directed_to_rbm,
-        beta={"binarized_mnist": 4.0, "omniglot": 3.0},
+        divergence=_always(divergences.directed_to_rbm),
+        beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
     ),
 }
 
@@ -139,12 +264,12 @@ def build_model(config: Config, mean_pixel: np.ndarray) -> DiscreteVAE:
     )
     return DiscreteVAE(
         prior=RBMPrior(config.num_left, config.num_left, weights_regularizer=factory.decay()),
-        posterior=system.posterior(config, factory, system.relaxation(config.beta), mean_pixel),
+        posterior=system.posterior(config, factory, system.relaxation, mean_pixel),
         likelihood=BernoulliLikelihood(
             factory,
             mean_pixel=mean_pixel,
             num_units=config.num_latents,
             num_hidden_layers=config.hidden_layers,
         ),
-        divergence=system.divergence,
+        divergence=system.divergence(config),
     )

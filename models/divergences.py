@@ -5,7 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from models import relaxed_prior
 from models.directed_posterior import DirectedSample
+from models.mixtures import log_mixture
 from models.rbm_posterior import RBMSample
 from samplers.rbm import RBM
 
@@ -16,7 +18,7 @@ def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.
 
     `m` are the Rao-Blackwellised units and `H` is the analytic Bernoulli entropy of all groups given the sampled
     groups before them. With more than one group the sampled units are relaxed, and the energy is that of relaxed
-    units, as PWL and GumBolt define their objective.
+    units, as PWL and GumBolt define their objective. With one group DVAE and DVAE++ have this objective too.
 
     Args:
       sample: relaxed samples of the posterior.
@@ -26,8 +28,110 @@ def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.
     Returns:
       Nats, `[K, B]`.
     """
-    entropy = tf.reduce_sum(tfd.Bernoulli(logits=sample.logits).entropy(), axis=-1)
-    return prior.energy(*prior.split(sample.means)) + log_z - entropy
+    return prior.energy(*prior.split(sample.means)) + log_z - _entropy(sample)
+
+
+@tf.function(jit_compile=True)
+def spike_and_exponential_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor, *, num_groups: int) -> tf.Tensor:
+    """`E_theta(z) + log Z_theta - H` with DVAE's own gradient; an unbiased estimate of KL(q || p), two groups or more.
+
+    z is binary, `z_i = 1[zeta_i > 0]`, but for the last group, on which no other depends: its units are replaced by
+    their means. It jumps where zeta leaves 0, which automatic differentiation does not see, so the gradient in the
+    encoder is put in its place: that of
+
+        sum_i stop[l_i - h_i - g_i (J z)_i] q_i,   q = sigma(l),   h = [a, b],   (J z)_i the field from the other side,
+        g_i = (1 - z_i) / (1 - q_i) on the left (q_i capped at 0.999 there),   g_i = 1 on the right
+
+    where `l_i` stands for `-dH / dq_i`, and q_i depends on the groups before through their zeta.
+    `(1 - z_i) / (1 - q_i)` has mean 1 and selects the samples at the jump, where zeta_i is 0. The gradient in theta is
+    `d E_theta(z)`, the positive phase, and that of `log_z`, the negative phase. Unbiased but for the cap.
+    [Rolfe, arXiv:1609.02200, eqs. 11-12]
+
+    Args:
+      sample: relaxed by `SpikeAndExponential`.
+      prior, log_z: as for `directed_to_rbm`.
+      num_groups: L, at least 2.
+
+    Returns:
+      Nats, `[K, B]`.
+    """
+    q = tf.sigmoid(sample.logits)
+    last = sample.logits.shape[-1] // num_groups
+    binary = tf.cast(sample.zeta > 0, q.dtype)
+    z = tf.stop_gradient(tf.concat([binary[..., :-last], q[..., -last:]], axis=-1))
+    left, right = prior.split(z)
+    value = prior.energy(left, right) + log_z - tf.stop_gradient(_entropy(sample))
+
+    q_left, _ = prior.split(q)
+    at_the_jump = (1 - left) / (1 - tf.minimum(q_left, 0.999))
+    field_left = prior.bias_left + at_the_jump * (prior.left_logits(right) - prior.bias_left)
+    slopes = tf.stop_gradient(sample.logits - tf.concat([field_left, prior.right_logits(left)], axis=-1))
+    return value + tf.reduce_sum(slopes * (q - tf.stop_gradient(q)), axis=-1)
+
+
+@tf.function(jit_compile=True)
+def mixture_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
+    """`-a . mu_1 - b . mu_2 - nu_1' W mu_2 + log Z_theta - H`: unbiased for KL(q || p) of DVAE++, two groups or more.
+
+    All units are replaced by means: `mu = sigma(l)`, of the left units (1) and the right ones (2), in the terms
+    that are linear in a side. Where left meets right, the right units depend on the sampled zeta_1, and the left ones
+    have the mean they have given zeta_1, `nu_1 = sigma(l_1 + log r(zeta_1 | 1) - log r(zeta_1 | 0))`. Everything is a
+    smooth function of zeta, so the gradient is unbiased as well. [Vahdat et al., arXiv:1802.04920, section 3.3]
+
+    Args:
+      sample: relaxed by a mixture.
+      prior, log_z: as for `directed_to_rbm`.
+
+    Returns:
+      Nats, `[K, B]`.
+    """
+    components = sample.log_components
+    mean_left, mean_right = prior.split(tf.sigmoid(sample.logits))
+    given_zeta, _ = prior.split(tf.sigmoid(sample.logits + components.on - components.off))
+    # Linear in the left units: the energy at nu_1, with a . nu_1 exchanged for a . mu_1.
+    exchanged = tf.reduce_sum(prior.bias_left * (given_zeta - mean_left), axis=-1)
+    return prior.energy(given_zeta, mean_right) + exchanged + log_z - _entropy(sample)
+
+
+@tf.function(jit_compile=True)
+def overlapping_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
+    """`log q(zeta | x) - log p(zeta)` of DVAE# by one sample, p(zeta) by its mean-field bound.
+
+    Its mean is at least KL(q(zeta | x) || p(zeta)). The gradient holds the means of the bound constant.
+    [Vahdat et al., arXiv:1805.07445]
+
+    Args:
+      sample: relaxed by a mixture whose components are those of the prior.
+      prior, log_z: as for `directed_to_rbm`.
+
+    Returns:
+      Nats, `[K, B]`.
+    """
+    return _log_q(sample) - relaxed_prior.overlapping_bound(prior, sample.log_components, log_z)
+
+
+def gaussian_integral_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor, *, least_beta: float) -> tf.Tensor:
+    """`log q(zeta | x) - log p(zeta)` of DVAE# with Gaussian-integral smoothing, by one sample, both exact.
+
+    The prior's components have the precision `W_s + beta I`, `beta = max(least_beta, 5 - lambda_min(W_s))`, constant to
+    differentiation; the posterior's their own scales and shifts. [Vahdat et al., arXiv:1805.07445]
+
+    Args:
+      sample: relaxed by `GaussianIntegral`.
+      prior, log_z: as for `directed_to_rbm`.
+      least_beta: the lower bound of beta.
+
+    Returns:
+      Nats, `[K, B]`.
+    """
+    # Not compiled: outside XLA the eigenvalues take a fraction of the time.
+    beta = relaxed_prior.positive_definite_beta(prior, least_beta)
+    return _gaussian_integral_to_rbm(sample, prior, log_z, beta)
+
+
+@tf.function(jit_compile=True)
+def _gaussian_integral_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    return _log_q(sample) - relaxed_prior.gaussian_integral(prior, sample.zeta, log_z, beta=beta)
 
 
 @tf.function(jit_compile=True)
@@ -41,3 +145,13 @@ def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor
     """
     left, right = prior.split(sample.means)
     return prior.energy(left, right) + log_z - sample.rbm.frozen().energy(left, right)
+
+
+def _entropy(sample: DirectedSample) -> tf.Tensor:
+    """Of the binary units of all groups given the sampled groups before them, nats, `[K, B]`."""
+    return tf.reduce_sum(tfd.Bernoulli(logits=sample.logits).entropy(), axis=-1)
+
+
+def _log_q(sample: DirectedSample) -> tf.Tensor:
+    """`log q(zeta | x)`, nats, `[K, B]`."""
+    return tf.reduce_sum(log_mixture(sample.logits, sample.log_components), axis=-1)

@@ -18,6 +18,15 @@ from dvae.run_directory import RunDirectory
 
 # Every system with the numbers of groups it is published with; a new system without a case here fails a test.
 SYSTEM_CASES = {
+    "dvae_spike_exp-2-groups": {"model": "dvae_spike_exp", "num_groups": 2},
+    "dvaepp_exp-2-groups": {"model": "dvaepp_exp", "num_groups": 2, "shared_context": False},
+    "dvaepp_power-2-groups": {"model": "dvaepp_power", "num_groups": 2},
+    "dvaes_gauss_int": {"model": "dvaes_gauss_int", "shared_context": False},
+    "dvaes_gauss_int-2-groups": {"model": "dvaes_gauss_int", "num_groups": 2, "shared_context": False},
+    "dvaes_gauss-2-groups": {"model": "dvaes_gauss", "num_groups": 2, "shared_context": False},
+    "dvaes_exp-2-groups": {"model": "dvaes_exp", "num_groups": 2},
+    "dvaes_unexp-2-groups": {"model": "dvaes_unexp", "num_groups": 2, "shared_context": False},
+    "dvaes_power": {"model": "dvaes_power"},
     "dvaess": {"model": "dvaess"},
     "gumbolt": {"model": "gumbolt"},
     "gumbolt-2-groups": {"model": "gumbolt", "num_groups": 2},

@@ -28,6 +28,40 @@ def concrete(logits, rho, beta):
     return sigmoid(beta * (logits + np.log(rho / (1 - rho))))
 
 
+def spike_and_exponential(logits, rho, beta):
+    q, excess = sigmoid(logits), rho - sigmoid(-logits)
+    return np.where(excess > 0, np.log(1 + np.expm1(beta) * np.maximum(excess, 0) / q) / beta, 0)
+
+
+def log_normal(y, mean, scale):
+    return -0.5 * ((y - mean) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+
+
+# Components of mixtures: `log r(zeta | 0)` and `log r(zeta | 1)`, each written out.
+
+
+def exponential(zeta, beta):
+    normaliser = np.log(beta) - np.log(1 - np.exp(-beta))
+    return normaliser - beta * zeta, normaliser - beta * (1 - zeta)
+
+
+def uniform_exponential(zeta, beta):
+    off, on = exponential(zeta, beta)
+    return np.log(0.95 * np.exp(off) + 0.05), np.log(0.95 * np.exp(on) + 0.05)
+
+
+def power_function(zeta, beta):
+    return np.log(zeta ** (1 / beta - 1) / beta), np.log((1 - zeta) ** (1 / beta - 1) / beta)
+
+
+def gaussian(zeta, beta):
+    return log_normal(zeta, 0, beta**-0.5), log_normal(zeta, 1, beta**-0.5)
+
+
+def gaussian_integral(zeta, shift, scale):
+    return log_normal(zeta, shift, scale), log_normal(zeta, 1 + shift, scale)
+
+
 # Networks.
 
 
@@ -45,7 +79,11 @@ def _named_layers(model):
     if hasattr(posterior, "coupling_norm"):
         yield from [("encoder/outputs", posterior.outputs), ("encoder/coupling", posterior.coupling_norm)]
     else:
-        yield from ((f"encoder/group/{number}", layer) for number, layer in enumerate(posterior.group_logits))
+        for number, layer in enumerate(posterior.group_outputs):
+            yield from _layers(f"encoder/group/{number}/hidden", posterior.group_hidden[number])
+            yield f"encoder/group/{number}", layer
+            if hasattr(posterior.relaxations[number], "weights"):
+                yield f"encoder/group/{number}/relaxation", posterior.relaxations[number]
 
 
 def variables_of(model):
@@ -119,13 +157,17 @@ def prior_of(weights):
 
 
 def directed(weights, mean_pixel, x, draw, *, num_samples, training):
-    """Ancestral sampling: `z, logits [K, B, units]`; `draw(number, logits)` gives group `number`, `[K, B, size]`."""
+    """Ancestral sampling: `z, logits [K, B, units]`; `draw(number, outputs)` gives group `number`, `[K, B, size]`."""
     context = np.stack([hidden(weights, "encoder/hidden", x - mean_pixel, training=training)] * num_samples)
     z, logits, number = context[..., :0], context[..., :0], 0
     while f"encoder/group/{number}/kernel" in weights:
-        group_logits = dense(weights, f"encoder/group/{number}", np.concatenate([context, z], axis=-1))
-        z = np.concatenate([z, draw(number, group_logits)], axis=-1)
-        logits = np.concatenate([logits, group_logits], axis=-1)
+        name = f"encoder/group/{number}"
+        rows = np.concatenate([context, z], axis=-1).reshape(num_samples * len(x), -1)
+        outputs = dense(weights, name, hidden(weights, f"{name}/hidden", rows, training=training))
+        outputs = outputs.reshape(num_samples, len(x), -1)
+        drawn = draw(number, outputs)
+        z = np.concatenate([z, drawn], axis=-1)
+        logits = np.concatenate([logits, outputs[..., : drawn.shape[-1]]], axis=-1)
         number += 1
     return z, logits
 

@@ -37,6 +37,7 @@ CASES = {
     ),
     "pwl-L2-K2-grey": ("pwl", 10, 3e-4, {"hidden_layers": 1, "num_groups": 2, "num_samples": 2}, True),
     "gumbolt-L1": ("gumbolt", 210, 3e-3, {"hidden_layers": 1}, False),
+    "dvae_spike_exp-L1": ("dvae_spike_exp", 210, 3e-3, {"hidden_layers": 1}, False),
 }
 
 

@@ -159,6 +159,7 @@ def test_mistakes_in_flags(tmp_path):
         (["--model=pwl", "--num_groups=4", "--num_latents=12"], ["--num_latents=12", "2 * num_groups (8)"]),
         (["--model=vae"], ["--model=vae", "dvaess"]),
         (["--model=dvaess", "--num_groups=2"], ["--num_groups=2"]),
+        (["--model=dvaess", "--noshared_context"], ["--noshared_context", "dvaess"]),
         (["--objective=mcmcmc"], ["--objective=mcmcmc"]),
         (["--num_steps=many"], ["num_steps", "many"]),
         (["--num_steps=0"], ["--num_steps=0"]),

@@ -17,16 +17,17 @@ STATES = reference.all_states(4)
 SEED = tf.constant([4, 5])
 BETA = 1.0
 every_depth = pytest.mark.parametrize("num_groups", [1, 2, 4])
+every_context = pytest.mark.parametrize("shared", [True, False], ids=["shared", "separate"])
 
 
 class Parts:
     """A model's posterior as `reference_models` reads it."""
 
-    def __init__(self, num_groups):
+    def __init__(self, num_groups, shared=True, name="pwl"):
         # Not validated: a user's groups lie on one side of the prior, these may have one unit each.
-        config = dataclasses.replace(tiny.config("pwl", beta=BETA), num_groups=num_groups)
+        config = dataclasses.replace(tiny.config(name, beta=BETA), num_groups=num_groups, shared_context=shared)
         model = build_model(config, tiny.MEAN_PIXEL)
-        reference_models.randomize(model, 7, scale=1.0)
+        reference_models.randomize(model, 25, scale=1.0)
         self.posterior, self.weights = model.posterior, reference_models.weights_of(model)
 
     def log_q(self, x, z):
@@ -41,9 +42,10 @@ class Parts:
         return np.exp([self.log_q(x, z) for z in STATES])
 
 
+@every_context
 @every_depth
-def test_enumerated_q_sums_to_one_and_sample_returns_it(num_groups):
-    parts = Parts(num_groups)
+def test_enumerated_q_sums_to_one_and_sample_returns_it(num_groups, shared):
+    parts = Parts(num_groups, shared)
     z, log_q = parts.posterior.sample(X, num_samples=20, seed=SEED)
     assert z.shape == [20, 3, 4]
     assert set(np.unique(z)) == {0, 1}
@@ -53,14 +55,15 @@ def test_enumerated_q_sums_to_one_and_sample_returns_it(num_groups):
         np.testing.assert_allclose(log_q[:, b], wanted, rtol=1e-5, atol=1e-5)
 
 
+@every_context
 @every_depth
-def test_samples_follow_the_enumerated_q(num_groups):
-    """Chi-squared for 3 examples. False-failure rate 1e-5 together.
+def test_samples_follow_the_enumerated_q(num_groups, shared):
+    """Chi-squared for 3 examples. False-failure rate 1e-5 for each posterior.
 
     Power: draws for another example, or from q without the dependence between its units, are noticed with a
     probability above 0.999.
     """
-    parts, num_samples, level = Parts(num_groups), 20_000, 1e-5 / 3
+    parts, num_samples, level = Parts(num_groups, shared), 20_000, 1e-5 / 3
     z, _ = parts.posterior.sample(X, num_samples=num_samples, seed=SEED)
     for b, x in enumerate(X):
         q = parts.enumerated(x)
@@ -85,10 +88,11 @@ def test_draws_are_exact_samples_with_weights_of_one(num_groups):
     np.testing.assert_array_equal(posterior.draw(X, num_samples=7, seed=SEED).z, z)
 
 
+@every_context
 @every_depth
-def test_relaxed_sample_matches_numpy(num_groups):
+def test_relaxed_sample_matches_numpy(num_groups, shared):
     """Batch statistics, the right uniforms for each group, and what stands for z in a linear term."""
-    parts = Parts(num_groups)
+    parts = Parts(num_groups, shared)
     seeds, size = reference_models.split(SEED, num_groups), 4 // num_groups
 
     def draw(number, logits):
@@ -106,11 +110,11 @@ def test_relaxed_sample_matches_numpy(num_groups):
     assert sample.chains == "untouched"
 
 
-@every_depth
-def test_groups_depend_on_earlier_groups_only(num_groups):
+@pytest.mark.parametrize(("num_groups", "shared"), [(1, True), (2, True), (4, True), (2, False)])
+def test_groups_depend_on_earlier_groups_only(num_groups, shared):
     """The Jacobian of zeta and of the logits in the groups' biases is block-triangular, the lower blocks full."""
-    posterior, size = Parts(num_groups).posterior, 4 // num_groups
-    biases = [layer.bias.value for layer in posterior.group_logits]
+    posterior, size = Parts(num_groups, shared).posterior, 4 // num_groups
+    biases = [layer.bias.value for layer in posterior.group_outputs]
     with tf.GradientTape(persistent=True) as tape:
         sample = posterior.sample_relaxed(X, num_samples=50, seed=SEED, chains=None)
         totals = [tf.reduce_sum(units, axis=[0, 1]) for units in (sample.zeta, sample.logits)]  # [units]
@@ -136,3 +140,42 @@ def test_parameters_are_the_logits_given_a_sample(num_groups):
         for b, unit in itertools.product(range(3), range(4)):
             p_on = 1 / (1 + np.exp(-logits[b, unit]))
             np.testing.assert_allclose(p_on, parts.enumerated(X[b]) @ STATES[:, unit], atol=1e-5)
+
+
+@every_context
+def test_networks_are_shared_or_not(shared):
+    """Two hidden layers in all with shared context, two for each group without, the second of which sees group one."""
+    parts = Parts(2, shared)
+    inputs = {n.removesuffix("/kernel"): k.shape[0] for n, k in parts.weights.items() if n.endswith("kernel")}
+    inputs = {name: number for name, number in inputs.items() if name.startswith("encoder")}
+    wanted = {"encoder/hidden/0": 6, "encoder/hidden/1": 3, "encoder/group/0": 3, "encoder/group/1": 5}
+    if not shared:
+        wanted = {"encoder/group/0/hidden/0": 6, "encoder/group/0/hidden/1": 3, "encoder/group/0": 3}
+        wanted |= {"encoder/group/1/hidden/0": 8, "encoder/group/1/hidden/1": 3, "encoder/group/1": 3}
+    assert inputs == wanted
+
+
+@every_context
+def test_densities_of_relaxed_units_are_those_of_their_groups(shared):
+    """Gaussian integral, four groups with scales and shifts of their own: every unit by its formula."""
+    parts, outputs = Parts(4, shared, "dvaes_gauss_int"), []
+    sample = parts.posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None)
+    zeta = sample.zeta.numpy().astype(float)
+
+    def draw(number, group_outputs):
+        outputs.append(group_outputs)
+        return zeta[..., number : number + 1]
+
+    _, logits = reference_models.directed(parts.weights, tiny.MEAN_PIXEL, X, draw, num_samples=2, training=True)
+    np.testing.assert_allclose(sample.logits, logits, atol=1e-4)
+    for unit in range(4):
+        shift = 0.5 * (reference_models.sigmoid(outputs[unit][..., 1]) - 0.5)
+        scale = abs(0.2 * parts.weights[f"encoder/group/{unit}/relaxation/free_scale"][0]) + 0.05
+        wanted = reference_models.gaussian_integral(zeta[..., unit], shift, scale)
+        for got, log_r in zip(sample.log_components, wanted, strict=True):
+            np.testing.assert_allclose(got[..., unit], log_r, rtol=1e-3, atol=1e-3)
+    assert len({float(value[0]) for name, value in parts.weights.items() if name.endswith("free_scale")}) == 4
+
+
+def test_a_transform_has_no_densities():
+    assert Parts(2).posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None).log_components == ()

@@ -96,7 +96,7 @@ def soften(model, factor):
         last.append(model.posterior.outputs)
         model.posterior.coupling_norm.gamma.assign(model.posterior.coupling_norm.gamma * factor)
     else:
-        last += model.posterior.group_logits
+        last += model.posterior.group_outputs
     for layer in last:
         layer.kernel.assign(layer.kernel * factor)
         layer.bias.assign(layer.bias * factor)

@@ -1,18 +1,26 @@
-"""Every relaxation has its formula, its quantile, its monotony, its gradient and its binary limit."""
+"""Every relaxation that transforms a uniform has its formula, its quantile, its monotony and its gradient."""
 
 import importlib
+import inspect
 import pkgutil
 
 import numpy as np
 import pytest
 import reference_models
 import tensorflow as tf
+from test_mixtures import MIXTURES
 
 import models
-from models.relaxations import Concrete, PiecewiseLinear, Relaxation
+from models.relaxations import Concrete, PiecewiseLinear, Relaxation, SpikeAndExponential
 
-CASES = {PiecewiseLinear: reference_models.pwl, Concrete: reference_models.concrete}
+CASES = {
+    PiecewiseLinear: reference_models.pwl,
+    Concrete: reference_models.concrete,
+    SpikeAndExponential: reference_models.spike_and_exponential,
+}
 every_relaxation = pytest.mark.parametrize("relaxation", CASES, ids=lambda relaxation: relaxation.__name__)
+# Those with values on both sides of 1/2 in the binary proportions; the spike has them at and above 0.
+centred = pytest.mark.parametrize("relaxation", [PiecewiseLinear, Concrete], ids=lambda r: r.__name__)
 every_beta = pytest.mark.parametrize("beta", [0.5, 1.0, 4.0, 10.0])
 
 LOGITS = np.array([-30.0, -6.0, -2.0, -0.5, 0.0, 1e-3, 1.0, 3.0, 9.0, 30.0])
@@ -27,7 +35,8 @@ def descendants(cls):
 def test_every_relaxation_has_a_case():
     for module in pkgutil.iter_modules(models.__path__, "models."):
         importlib.import_module(module.name)
-    assert descendants(Relaxation) - {Relaxation} == set(CASES), "add the new relaxation's NumPy formula to CASES"
+    concrete = {relaxation for relaxation in descendants(Relaxation) if not inspect.isabstract(relaxation)}
+    assert concrete == set(CASES) | set(MIXTURES), "add the new relaxation to CASES, or to MIXTURES in test_mixtures"
 
 
 @every_beta
@@ -35,24 +44,44 @@ def test_every_relaxation_has_a_case():
 def test_formula(relaxation, beta):
     """In float64 to rounding. In float32 the rounding of q and rho, 6e-8, is multiplied by the slope.
 
-    The slope is at most 25 beta for PWL. For Concrete float32's `1 - 1e-5` is off by 3e-8, 0.3 % of its distance to 1.
+    The slope is at most 25 beta for PWL, and `(e^beta - 1) e^(-beta zeta) / (beta q)` for the spike. For Concrete
+    float32's `1 - 1e-5` is off by 3e-8, 0.3 % of its distance to 1.
     """
     wanted = CASES[relaxation](*GRID, beta)
     zeta = relaxation(beta).transform(*map(tf.constant, GRID))
     np.testing.assert_allclose(zeta, wanted, rtol=1e-9, atol=1e-12)
     zeta = relaxation(beta).transform(*(tf.constant(grid, tf.float32) for grid in GRID)).numpy()
-    np.testing.assert_allclose(zeta, wanted, atol=25 * beta * 2**-22 if relaxation is PiecewiseLinear else 1e-3 * beta)
+    error = {
+        PiecewiseLinear: 25 * beta * 2**-22,
+        Concrete: 1e-3 * beta,
+        SpikeAndExponential: 1e-6 + 2**-22 * np.expm1(beta) * np.exp(-beta * wanted) / beta * (1 + np.exp(-GRID[0])),
+    }[relaxation]
+    assert np.all(np.abs(zeta - wanted) <= error)
     assert zeta.min() >= 0
     assert zeta.max() <= 1
 
 
 @every_beta
-@every_relaxation
+@centred
 def test_more_than_one_half_with_probability_q(relaxation, beta):
     """By quadrature: midpoints of 2^16 cells, of which at most one lies across the threshold."""
     rho, logits = (np.arange(2**16) + 0.5) / 2**16, LOGITS[1:-1]
     zeta = relaxation(beta).transform(tf.constant(logits[:, None] + 0 * rho), tf.constant(0 * logits[:, None] + rho))
     np.testing.assert_allclose(np.mean(zeta > 0.5, axis=1), 1 / (1 + np.exp(-logits)), atol=1.01 / 2**16)
+
+
+@every_beta
+def test_spike_and_exponential_distribution(beta):
+    """By quadrature: an atom of `1 - q` at 0, and `q` times the density `beta e^(beta zeta) / (e^beta - 1)`."""
+    rho, logits = (np.arange(2**16) + 0.5) / 2**16, LOGITS[1:-1]
+    transform = SpikeAndExponential(beta).transform
+    zeta = transform(tf.constant(logits[:, None] + 0 * rho), tf.constant(0 * logits[:, None] + rho)).numpy()
+    q = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(np.mean(zeta > 0, axis=1), q, atol=1.01 / 2**16)
+    for point in (0.1, 0.5, 0.9):
+        midpoints = (np.arange(2**12) + 0.5) / 2**12 * point
+        below = np.mean(beta * np.exp(beta * midpoints) / np.expm1(beta)) * point
+        np.testing.assert_allclose(np.mean(zeta <= point, axis=1), 1 - q + q * below, atol=2 / 2**16)
 
 
 @every_beta
@@ -63,7 +92,7 @@ def test_nondecreasing_in_both(relaxation, beta):
     assert np.all(np.diff(zeta, axis=0) >= -1e-12)
     assert np.all(np.diff(zeta, axis=1) >= -1e-12)
     assert zeta[0, 100] < 0.01
-    assert zeta[-1, 100] > 0.99
+    assert zeta[-1, 100] > (0.5 if relaxation is SpikeAndExponential else 0.99)
 
 
 def gradient(relaxation, logits, rho):
@@ -105,7 +134,7 @@ def test_gradient_is_finite_where_saturated(relaxation):
     assert np.all(np.isfinite(gradient(relaxation(4.0), logits, rho)))
 
 
-@every_relaxation
+@centred
 def test_sharp_limit_is_the_binary_step(relaxation):
     logits, rho = (a.ravel() for a in np.meshgrid(LOGITS[1:-1], np.linspace(0.0005, 0.9995, 1000)))
     clear = np.abs(rho - 1 / (1 + np.exp(logits))) > 1e-4

@@ -6,7 +6,8 @@ from dvae.config import Config
 from dvae.systems import build_model
 
 MEAN_PIXEL = (0.2, 0.7, 0.5, 0.0, 1.0, 0.4)  # a pixel that is always off and one that is always on
-BETA = {"dvaess": 4.0, "gumbolt": 2.0, "pwl": 4.0}
+BETA = {"dvaess": 4.0, "gumbolt": 2.0, "pwl": 4.0, "dvae_spike_exp": 3.0, "dvaepp_exp": 5.0, "dvaepp_power": 5.0}
+BETA |= {"dvaes_gauss_int": 5.0, "dvaes_gauss": 5.0, "dvaes_exp": 5.0, "dvaes_unexp": 5.0, "dvaes_power": 5.0}
 
 
 def config(name, **settings):
