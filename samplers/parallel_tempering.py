@@ -115,5 +115,6 @@ def tempered_sweeps(
         accepted += tf.reduce_mean(tf.reshape(is_new, tf.concat([tf.shape(accepted), [num_chains]], 0)), axis=-1)
         i += 1
     proposed = tf.cast((num_sweeps + (tf.range(num_levels - 1) + 1) % 2) // 2, accepted.dtype)
-    acceptance = tf.reduce_min(accepted[..., :-1] / tf.maximum(proposed, 1), axis=-1)
+    # A single sweep proposes nothing to the odd pairs.
+    acceptance = tf.reduce_min(tf.where(proposed > 0, accepted[..., :-1] / tf.maximum(proposed, 1), 1), axis=-1)
     return tf.reshape(gibbs.from_columns(left), shape), acceptance

@@ -39,6 +39,8 @@ def test_acceptance_is_that_of_the_enumerated_distributions(num_levels):
     standard_error = np.sqrt(wanted * (1 - wanted) / num_chains)
     assert 0.2 < wanted < 0.9
     assert abs(info.swap_acceptance - wanted) < reference.z_limit(LEVEL) * standard_error
+    _, info = parallel_tempering.step(rbm, state, tf.constant([3, 1]), num_sweeps=1)  # odd pairs are not proposed
+    assert info.swap_acceptance > 0.2
 
 
 def test_every_level_has_its_distribution():
