@@ -137,14 +137,7 @@ def _exported_by(log_dir: str) -> Path:
 def _load(folder: Path):
     try:
         origin = read_origin(folder)
-        (
-            origin["settings"]["model"],
-            origin["settings"]["data_dir"],
-            origin["step"],
-            origin["seconds"],
-            origin["checksum"],
-        )
         return tf.saved_model.load(str(folder)), origin
-    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+    except (OSError, ValueError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: must be a model exported by this program ({reason})") from error

@@ -18,6 +18,7 @@ from samplers.annealing_schedules import linear_betas
 from samplers.weights import effective_sample_size, log_mean_exp
 
 _ORIGIN = "assets.extra/run.json"
+_ORIGIN_NAMES, _ORIGIN_SETTINGS = {"settings", "checksum", "step", "seconds"}, {"model", "dataset", "data_dir"}
 _SEED = tf.TensorSpec([2], tf.int32, "seed")
 _COUNT = tf.TensorSpec([], tf.int32, "num_samples")
 _PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
@@ -142,5 +143,16 @@ class InferenceModel(tf.Module):
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """What `save` was told of the run: `settings`, `step`, `seconds`. Raises OSError or ValueError without it."""
-    return json.loads((folder / _ORIGIN).read_text())
+    """What `save` was told of the run: `settings`, `checksum`, `step`, `seconds`.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is not JSON, or something is missing.
+    """
+    origin = json.loads((folder / _ORIGIN).read_text())
+    if not isinstance(origin, dict) or not isinstance(origin.get("settings"), dict):
+        raise ValueError(f"{_ORIGIN} is not of this program")  # noqa: TRY004 (the content is wrong, not the caller)
+    for part, names in ((origin, _ORIGIN_NAMES), (origin["settings"], _ORIGIN_SETTINGS)):
+        if missing := sorted(names - part.keys()):
+            raise ValueError(f"{_ORIGIN} lacks {', '.join(missing)}")
+    return origin

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import gibbs
-from samplers.annealing_path import Base, Path
+from samplers.annealing_path import Base, Path, Schedule
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, log_mean_exp, log_mean_exp_standard_error
 
@@ -51,7 +51,8 @@ def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | in
       Neal, Annealed importance sampling, 2001; Salakhutdinov & Murray, ICML 2008.
     """
     base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
-    left, right, log_weights = _forward(rbm, base, base.sample_left(num_chains, base_seed), betas, anneal_seed)
+    left = base.sample_left(num_chains, base_seed)
+    left, right, log_weights = _forward(rbm, base, left, Schedule.of(betas, left.dtype), anneal_seed)
     log_weights += tf.cast(base.log_z(), tf.float64)
     return AnnealedSample(
         left=left,
@@ -97,7 +98,7 @@ def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf
     References:
       Grosse, Ghahramani & Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
     """
-    log_weights = _backward(rbm, base, left, betas, seed) - tf.cast(base.log_z(), tf.float64)
+    log_weights = _backward(rbm, base, left, Schedule.of(betas, left.dtype), seed) - tf.cast(base.log_z(), tf.float64)
     return ReverseEstimate(
         log_weights=log_weights,
         log_z=-log_mean_exp(log_weights, axis=0),
@@ -107,26 +108,29 @@ def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf
 
 
 @tf.function(jit_compile=True)
-def _forward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor):
+def _forward(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf.Tensor):
     path = Path.between(base, rbm)
-    betas = tf.cast(betas, left.dtype)
+    betas, num_temperatures = schedule
     left, right_input, log_weights = path.enter(left)
-    for t in tf.range(1, tf.shape(betas)[0]):
+    t = tf.constant(1)
+    while t <= num_temperatures:
         log_weights += path.log_ratio(betas[t - 1], betas[t], left, right_input)
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))
         right_input = path.end.right_input(left)
+        t += 1
     right = gibbs.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(seed, 0))
     return gibbs.from_columns(left), gibbs.from_columns(right), gibbs.from_columns(log_weights)
 
 
 @tf.function(jit_compile=True)
-def _backward(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _backward(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf.Tensor) -> tf.Tensor:
     path = Path.between(base, rbm)
-    betas = tf.cast(betas, left.dtype)
+    betas, num_temperatures = schedule
     left, right_input, log_weights = path.enter(left)
-    for step in tf.range(1, tf.shape(betas)[0]):
-        t = tf.shape(betas)[0] - step
+    t = num_temperatures
+    while t > 0:
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))
         right_input = path.end.right_input(left)
         log_weights += path.log_ratio(betas[t], betas[t - 1], left, right_input)
+        t -= 1
     return gibbs.from_columns(log_weights)

@@ -10,6 +10,8 @@ from tensorflow_probability import distributions as tfd
 from samplers.gibbs import Columns, to_columns
 from samplers.rbm import RBM
 
+_SHORTEST_SCHEDULE_BITS = 10
+
 
 class Base(NamedTuple):
     """The start of the path: independent units, `f_0(z) = exp(a0 . left + b0 . right)`.
@@ -54,6 +56,27 @@ def means_base(left_means: tf.Tensor, right_means: tf.Tensor, *, least: float = 
     """
     clipped = (tf.clip_by_value(means, least, 1 - least) for means in (left_means, right_means))
     return Base(*(tf.math.log(means) - tf.math.log1p(-means) for means in clipped))
+
+
+class Schedule(NamedTuple):
+    """Inverse temperatures as a compiled loop takes them: one compilation serves schedules of many lengths.
+
+    Attributes:
+      betas: from 0 to 1, then 1s up to a length that is a power of 2, at least 1024.
+      num_temperatures: T, int32 scalar.
+    """
+
+    betas: tf.Tensor
+    num_temperatures: tf.Tensor
+
+    @classmethod
+    def of(cls, betas: tf.Tensor, dtype: tf.DType) -> Schedule:
+        """From `betas [T + 1]`, which the arithmetic of the loop takes as `dtype`."""
+        betas = tf.cast(betas, dtype)
+        length = tf.shape(betas)[0]
+        powers = 2 ** tf.range(_SHORTEST_SCHEDULE_BITS, 31)
+        padding = tf.reduce_min(tf.boolean_mask(powers, powers >= length)) - length
+        return cls(tf.concat([betas, tf.ones([padding], dtype)], 0), length - 1)
 
 
 class Path(NamedTuple):

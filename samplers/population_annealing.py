@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import gibbs
-from samplers.annealing_path import Base, Path
+from samplers.annealing_path import Base, Path, Schedule
 from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, reweight
 from samplers.rbm import RBM
 from samplers.weights import descendants, log_mean_exp, resample
@@ -64,23 +64,24 @@ def sample(
       Lee & Whiteley, Variance estimation in the particle filter, Biometrika 2018.
     """
     base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
-    left, right, log_ratio, standard_error, families = _anneal(
-        rbm, base, base.sample_left(num_particles, base_seed), betas, anneal_seed
-    )
+    left = base.sample_left(num_particles, base_seed)
+    schedule = Schedule.of(betas, left.dtype)
+    left, right, log_ratio, standard_error, families = _anneal(rbm, base, left, schedule, anneal_seed)
     log_z = tf.cast(base.log_z(), tf.float64) + log_ratio
     return AnnealedPopulation(left, right, log_z, standard_error, count_families(families))
 
 
 @tf.function(jit_compile=True)
-def _anneal(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Tensor):
+def _anneal(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf.Tensor):
     path = Path.between(base, rbm)
-    betas = tf.cast(betas, left.dtype)
+    betas, num_temperatures = schedule
     left, right_input, zeros = path.enter(left)  # zeros: [*batch, particles]
     log_ratio = zeros[..., 0]
     families = tf.broadcast_to(tf.range(tf.shape(zeros)[-1]), tf.shape(zeros))
     family_sums = zeros
     resample_seed, sweep_seed = tf.unstack(tf.random.split(seed, 2))
-    for t in tf.range(1, tf.shape(betas)[0]):
+    t = tf.constant(1)
+    while t <= num_temperatures:
         log_weights = path.log_ratio(betas[t - 1], betas[t], left, right_input)
         increment = log_mean_exp(log_weights, axis=-1)
         log_ratio += increment
@@ -90,6 +91,7 @@ def _anneal(rbm: RBM, base: Base, left: tf.Tensor, betas: tf.Tensor, seed: tf.Te
         right_input = gibbs.gather_chains(right_input, ancestors[..., None, :])
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(sweep_seed, t))
         right_input = path.end.right_input(left)
+        t += 1
     right = gibbs.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(sweep_seed, 0))
     standard_error = tf.norm(family_sums, axis=-1) / tf.cast(tf.shape(zeros)[-1], tf.float64)
     return gibbs.from_columns(left), gibbs.from_columns(right), log_ratio, standard_error, gibbs.from_columns(families)

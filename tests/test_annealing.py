@@ -138,6 +138,24 @@ def test_without_couplings_all_estimates_are_exact_and_in_float64():
     assert forward.left.dtype == population.left.dtype == tf.float64
 
 
+@pytest.mark.parametrize("compiled", ["annealed_importance._forward", "population_annealing._anneal"])
+def test_one_compilation_serves_many_lengths(compiled):
+    """And the length is the one asked for: the last temperature is 1 whatever follows in the padding."""
+    rbm, name = as_rbm(EACH[0]), compiled.partition(".")[0]
+    module = {"annealed_importance": annealed_importance, "population_annealing": population_annealing}[name]
+    size = "num_chains" if module is annealed_importance else "num_particles"
+    log_z, function = [], getattr(module, compiled.partition(".")[2])
+    for number, length in enumerate((1, 2, 700, 1023)):
+        betas = linear_betas(length)
+        log_z.append(module.sample(rbm, uniform_base(rbm), betas=betas, seed=tf.constant([0, 0]), **{size: 500}).log_z)
+        if number == 0:
+            traces = function.experimental_get_tracing_count()
+    assert function.experimental_get_tracing_count() == traces
+    error = np.abs(np.array(log_z) - LOG_Z[0])
+    assert np.all(error[2:] < 0.01)
+    assert len(set(np.array(log_z))) == 4
+
+
 def test_one_machine_alone():
     """No batch dimension, 20 temperatures, 100,000 chains: log Z to 5 standard errors, and the distribution."""
     machine, exact = EACH[0], reference.joint(EACH[0])

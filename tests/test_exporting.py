@@ -8,6 +8,8 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
+from dvae.exporting import read_origin
+
 SEED = tf.constant([3, 4])
 X = np.array([[0, 0, 0, 0] * 4, [1, 1, 1, 1, 0, 0, 0, 0] * 2, [1, 0, 1, 0] * 4], np.float32)
 STATES = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
@@ -136,3 +138,20 @@ def test_origin_is_kept_beside_the_model(finished_run):
     origin = json.loads((finished_run.experiment.run.saved_model / "assets.extra" / "run.json").read_text())
     assert origin["settings"]["model"] == finished_run.config.model
     assert origin["step"] == finished_run.results["step"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("not json", "Expecting value"),
+        ("[1]", "is not of this program"),
+        ('{"settings": 3}', "is not of this program"),
+        ('{"settings": {"model": "pwl"}, "checksum": "", "step": 1}', "lacks seconds"),
+        ('{"settings": {"model": "pwl"}, "checksum": "", "step": 1, "seconds": 2}', "lacks data_dir, dataset"),
+    ],
+)
+def test_origin_that_cannot_be_used(content, reason, tmp_path):
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=reason):
+        read_origin(tmp_path)
