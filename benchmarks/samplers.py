@@ -395,8 +395,8 @@ def log_z_part(arguments: argparse.Namespace) -> str:
         f"{num_left}+{num_right} units; log Z = {log_z:.4f} nats, {how}. Root mean square error of {arguments.seeds} "
         f"runs (itself known to {1 / np.sqrt(2 * arguments.seeds):.0%}), nats, and median seconds of a run. Bases: "
         f"*biases* (no couplings), *left biases* (that of rbms), *uniform*, *means* (of chains after 50 sweeps, which "
-        f"are in the seconds). Compilation is not in the seconds: ours compiles for every number of temperatures, once "
-        f"for all bases, so only the first of them shows it.\n\n"
+        f"are in the seconds). Compilation is not in the seconds: ours compiles once for all bases and all numbers of "
+        f"temperatures up to 1023, then once for every doubling, so only the first of them shows it.\n\n"
         f"{log_z_table(curves)}\n\n{answer_table(curves)}\n"
     )
 
