@@ -14,7 +14,7 @@ from samplers import annealed_importance, gibbs
 from samplers.annealing_path import biases_base
 from samplers.annealing_schedules import linear_betas
 from samplers.rbm import RBM
-from samplers.weights import resample
+from samplers.weights import descendants, resample
 
 _SWEEPS_AFTER_RESAMPLING = 10
 _LEAST_CHAINS = 100  # that estimate log Z_phi and are resampled, however few samples are asked for
@@ -148,9 +148,7 @@ class RBMPosterior(Posterior):
         rbm, annealed = self._anneal(x, tf.maximum(num_samples, _LEAST_CHAINS), anneal_seed)
         ancestors = resample(annealed.log_weights, resample_seed)
         ancestors = tf.random.experimental.stateless_shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
-        ancestors = tf.transpose(ancestors)
-        left = tf.gather(tf.transpose(annealed.left, [1, 0, 2]), ancestors, batch_dims=1)
-        left = tf.transpose(left, [1, 0, 2])
+        left = descendants(annealed.left, ancestors)
         left, right = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))
         log_q = -rbm.energy(left, right) - tf.cast(annealed.log_z, tf.float32)
         return tf.concat([left, right], axis=-1), log_q

@@ -56,7 +56,7 @@ def resample(log_weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def descendants(states: tf.Tensor, ancestors: tf.Tensor) -> tf.Tensor:
-    """`states [n, *batch, ...]` of the ancestors `[n, *batch]` that `resample` chose, in the same shape."""
+    """`states [n, *batch, ...]` of the chosen `ancestors [m, *batch]` (see `resample`), `[m, *batch, ...]`."""
     order = [*range(1, ancestors.shape.rank), 0]
     rest = [*range(ancestors.shape.rank, states.shape.rank)]
     chosen = tf.gather(

@@ -140,3 +140,13 @@ def z_score(draws, mean):
 def z_limit(level, num_comparisons=1):
     """The |z| that `num_comparisons` standard normals exceed with a probability of at most `level` together."""
     return stats.norm.isf(level / num_comparisons / 2)
+
+
+def finite_differences(function, point, step=1e-5):
+    """Central differences of `function` in every entry of `point`."""
+    gradient = np.zeros_like(point)
+    for entry in np.ndindex(point.shape):
+        move = np.zeros_like(point)
+        move[entry] = step
+        gradient[entry] = (function(point + move) - function(point - move)) / (2 * step)
+    return gradient

@@ -20,18 +20,16 @@ def test_independent_states():
     mixing = diagnostics.mixing(rbm, left, num_sweeps=40, seed=tf.constant([1, 0]))
     assert abs(mixing.autocorrelation_sweeps - 1) < 0.1
     assert abs(mixing.split_r_hat - 1) < 0.01
-    exact = np.sum(reference.p_left((a, b, 0 * w)) * [reference.free_energy((a, b, 0 * w), s) for s in states(5)])
+    exact = np.sum(
+        reference.p_left((a, b, 0 * w)) * [reference.free_energy((a, b, 0 * w), s) for s in reference.all_states(5)]
+    )
     assert abs(mixing.free_energy - exact) < 0.1
-
-
-def states(num_units):
-    return reference.all_states(num_units)
 
 
 def exact_autocorrelation_time(machine):
     """`1 + 2 sum_t rho_t` of the free energy, by the spectrum of the transition matrix."""
     p, transition = reference.p_left(machine), reference.transition_matrix(machine)
-    energy = np.array([reference.free_energy(machine, left) for left in states(len(machine[0]))])
+    energy = np.array([reference.free_energy(machine, left) for left in reference.all_states(len(machine[0]))])
     centred = energy - p @ energy
     total, moved = 1.0, centred
     for _ in range(2000):
@@ -56,7 +54,7 @@ def test_chains_that_are_stuck_in_modes_are_noticed():
     stuck = np.array([-20.0, 0.0]), np.array([-20.0, 0.0]), np.diag([43.0, 0.0])
     free = np.array([0.5, 1.0]), np.array([0.0, -1.0]), np.zeros([2, 2])
     rbm = as_rbm(tuple(np.stack(pair) for pair in zip(stuck, free, strict=True)))
-    left = tf.constant(np.tile(states(2)[:, None], [50, 2, 1]), tf.float32)
+    left = tf.constant(np.tile(reference.all_states(2)[:, None], [50, 2, 1]), tf.float32)
     mixing = diagnostics.mixing(rbm, left, num_sweeps=20, seed=tf.constant([0, 0]))
     assert mixing.split_r_hat.shape == [2]
     assert mixing.split_r_hat[0] > 3

@@ -9,6 +9,7 @@ import pytest
 import reference
 import reference_models
 import tensorflow as tf
+from reference import finite_differences
 
 from models.directed_posterior import DirectedSample
 from models.divergences import directed_to_rbm, rbm_to_rbm_without_log_z_phi
@@ -22,7 +23,6 @@ LEFT, RIGHT = reference.all_states(N), reference.all_states(M)
 STATES = reference.all_states(N + M)  # left units first: [left, right] in order
 LOGITS = np.random.default_rng(2).normal(scale=1.5, size=N + M)
 COUPLING = np.random.default_rng(3).normal(size=[N, M])  # of the second group's logits to the first group
-STEP = 1e-5
 
 
 def sigmoid(x):
@@ -45,15 +45,6 @@ def kl(log_q, prior=PRIOR):
 
 def log_machine(machine):
     return reference.log_joint(machine).ravel() - reference.log_z(machine)
-
-
-def finite_differences(function, point):
-    gradient = np.zeros_like(point)
-    for entry in np.ndindex(point.shape):
-        step = np.zeros_like(point)
-        step[entry] = STEP
-        gradient[entry] = (function(point + step) - function(point - step)) / (2 * STEP)
-    return gradient
 
 
 # Directed posteriors.

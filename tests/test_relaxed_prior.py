@@ -5,6 +5,7 @@ import pytest
 import reference
 import reference_models
 import tensorflow as tf
+from reference import finite_differences
 from scipy import special, stats
 
 from models.relaxations import LogComponents
@@ -17,7 +18,6 @@ LOG_Z = reference.log_z(PRIOR)
 STATES = reference.all_states(N + M)
 ZETA = np.random.default_rng(1).uniform(0.02, 0.98, size=[2, 3, N + M])
 BETA = 9.0
-STEP = 1e-5
 
 
 def as_rbm(machine):
@@ -34,15 +34,6 @@ def exact(log_r, machine=PRIOR):
     return special.logsumexp(
         [lp + np.sum(np.where(z == 1, log_r[1], log_r[0])) for lp, z in zip(log_p, STATES, strict=True)]
     )
-
-
-def finite_differences(function, point):
-    gradient = np.zeros_like(point)
-    for entry in np.ndindex(point.shape):
-        step = np.zeros_like(point)
-        step[entry] = STEP
-        gradient[entry] = (function(point + step) - function(point - step)) / (2 * STEP)
-    return gradient
 
 
 # Overlapping components.
@@ -139,8 +130,11 @@ def test_gaussian_integral_gradients():
     wanted = finite_differences(lambda z: exact_gaussian_integral(PRIOR, z, beta), zeta)
     np.testing.assert_allclose(tape.gradient(value, variable), wanted, rtol=1e-6, atol=1e-8)
     for number, gradient in enumerate(tape.gradient(value, rbm)):
-        replaced = lambda p: (*PRIOR[:number], p, *PRIOR[number + 1 :])  # noqa: B023, E731
-        wanted = finite_differences(lambda p: exact_gaussian_integral(replaced(p), zeta, beta, LOG_Z), PRIOR[number])  # noqa: B023
+
+        def value_at(parameter, number=number):
+            return exact_gaussian_integral((*PRIOR[:number], parameter, *PRIOR[number + 1 :]), zeta, beta, LOG_Z)
+
+        wanted = finite_differences(value_at, PRIOR[number])
         np.testing.assert_allclose(gradient, wanted, rtol=1e-6, atol=1e-8)
 
 

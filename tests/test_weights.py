@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 
-from samplers.weights import effective_sample_size, log_mean_exp, log_mean_exp_standard_error, resample
+from samplers.weights import descendants, effective_sample_size, log_mean_exp, log_mean_exp_standard_error, resample
 
 INF = float("inf")
 
@@ -113,3 +113,16 @@ def test_resample_draws_counts_as_tensorflow_probability_does():
     assert stats.chi2_contingency(table).pvalue > 5e-5
     z = reference.z_score(np.array(vectors[0], float), 5 * weights)
     assert np.max(np.abs(z)) < reference.z_limit(5e-5, num_comparisons=5)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (3, 2)], ids=str)
+@pytest.mark.parametrize("units", [(), (4,)], ids=["numbers", "states"])
+def test_descendants_are_those_of_each_batch_member(batch, units):
+    """More and fewer ancestors than states, in any order; against a loop."""
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=[5, *batch, *units])
+    for count in (2, 5, 9):
+        ancestors = rng.integers(0, 5, [count, *batch])
+        wanted = np.array([[states[(ancestors[(j, *k)], *k)] for k in np.ndindex(*batch)] for j in range(count)])
+        chosen = descendants(tf.constant(states), tf.constant(ancestors, tf.int32))
+        np.testing.assert_array_equal(chosen, wanted.reshape([count, *batch, *units]))
