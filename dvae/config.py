@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from dvae.errors import UserError
-from dvae.systems import PRIOR_SAMPLERS, SYSTEMS
+from dvae.systems import IW_GRADIENTS, OBJECTIVES, PRIOR_SAMPLERS, SYSTEMS, objective_of
 
 
 def _setting(default: Any, group: str, help_text: str, **rules: Any) -> Any:
@@ -41,7 +41,10 @@ class Config:
     )
     data_dir: str = _setting("data", "Data", "folder of the data files; what is missing there is downloaded")
 
-    objective: str = _setting("elbo", "Objective", "what is maximised", choices=("elbo",))
+    objective: str = _setting("elbo", "Objective", "what is maximised", choices=tuple(OBJECTIVES))
+    iw_gradient: str = _setting(
+        "dreg", "Objective", "gradient of the iw objective in the encoder", choices=tuple(IW_GRADIENTS)
+    )
     num_samples: int = _setting(1, "Objective", "K, samples per example in training", least=1)
     kl_warmup: float = _setting(0.3, "Objective", "fraction of training in which the KL weight rises", least=0, most=1)
     weight_decay: float = _setting(
@@ -89,6 +92,12 @@ class Config:
             raise UserError(f"--num_groups={self.num_groups}: must be 1 for {self.model}, whose posterior is one RBM")
         if not self.shared_context and SYSTEMS[self.model].most_groups == 1:
             raise UserError(f"--noshared_context: {self.model}'s posterior is one RBM, without groups; leave it out")
+        if objective_of(self).weighs and SYSTEMS[self.model].log_ratio is None:
+            weighed = ", ".join(name for name, system in SYSTEMS.items() if system.log_ratio is not None)
+            raise UserError(
+                f"--objective={self.objective}: {self.model} has no density of a relaxed sample to weigh it by; "
+                f"must be elbo, or --model one of {weighed}"
+            )
         if self.num_latents % (2 * self.num_groups):
             raise UserError(
                 f"--num_latents={self.num_latents}: must be divisible by 2 * num_groups ({2 * self.num_groups})"

@@ -8,14 +8,21 @@ import tensorflow as tf
 
 
 class Objective(NamedTuple):
-    """Attributes: `loss`, scalar, to be minimised; `metrics`, true values by name, scalars in nats."""
+    """What is differentiated, and what is shown.
 
-    loss: tf.Tensor
+    Attributes:
+      generative_loss: scalar, to be minimised in the parameters of prior and likelihood.
+      inference_loss: scalar, to be minimised in those of the posterior. It may be the same tensor.
+      metrics: true values by name, scalars.
+    """
+
+    generative_loss: tf.Tensor
+    inference_loss: tf.Tensor
     metrics: dict[str, tf.Tensor]
 
 
 def elbo(log_likelihood: tf.Tensor, divergence: tf.Tensor, *, kl_weight: tf.Tensor) -> Objective:
-    """`loss = -mean [log p(x | zeta) - kl_weight * divergence]`, the mean over samples and examples.
+    """`-mean [log p(x | zeta) - kl_weight * divergence]`, the mean over samples and examples.
 
     With an RBM posterior `divergence` lacks log Z_phi (it has the right gradient, not the right value), so only the
     relaxed log-likelihood is a metric here; the bound itself is measured by `dvae.evaluation`.
@@ -26,4 +33,63 @@ def elbo(log_likelihood: tf.Tensor, divergence: tf.Tensor, *, kl_weight: tf.Tens
       kl_weight: lambda, scalar.
     """
     loss = -tf.reduce_mean(log_likelihood - kl_weight * divergence)
-    return Objective(loss, {"relaxed_log_likelihood": tf.reduce_mean(log_likelihood)})
+    return Objective(loss, loss, {"relaxed_log_likelihood": tf.reduce_mean(log_likelihood)})
+
+
+def importance_weighted(log_likelihood: tf.Tensor, log_ratio: tf.Tensor, *, kl_weight: tf.Tensor) -> Objective:
+    """`-mean_x log mean_k w_k` of the annealed weights, by the gradient of IWAE.
+
+        w_k = p(zeta_k)^lambda p(x | zeta_k) / q(zeta_k | x)^lambda,    w~_k = w_k / sum_j w_j
+        d_theta = d_phi = sum_k w~_k d log w_k
+
+    with `log_ratio` a function of the encoder's parameters phi directly and through zeta. The losses have this
+    gradient, not the value of the bound, from which log Z_phi may be missing. [Burda, Grosse & Salakhutdinov,
+    arXiv:1509.00519; DVAE##, appendix C, for lambda]
+
+    Args:
+      log_likelihood: `log p(x | zeta)`, `[K, B]`.
+      log_ratio: `log q(zeta | x) - log p(zeta)`, up to a constant of each example, `[K, B]`.
+      kl_weight: lambda, scalar.
+    """
+    log_weights = log_likelihood - kl_weight * log_ratio
+    normalised = _normalised(log_weights)
+    loss = _weighted(normalised, log_weights)
+    return Objective(loss, loss, _metrics(log_likelihood, normalised))
+
+
+def doubly_reparameterized(log_likelihood: tf.Tensor, log_ratio: tf.Tensor, *, kl_weight: tf.Tensor) -> Objective:
+    """`importance_weighted` with the doubly reparameterized gradient in the encoder.
+
+        d_theta = sum_k w~_k d log w_k
+        d_phi = sum_k (lambda w~_k^2 + (1 - lambda) w~_k) (d log w_k / d zeta_k) (d zeta_k / d phi)
+
+    `log_ratio` must be a function of zeta (and theta) alone, with phi held constant. Where q is the density of zeta,
+    the mean is that of `importance_weighted`, and the variance vanishes where q is the posterior. lambda = 1 is
+    DReG [Tucker et al., arXiv:1810.04152], at lambda = 0 both gradients are the same, and K = 1 is the ELBO's
+    without Rao-Blackwellisation and without the score of q, for every lambda. [DVAE##, appendix C]
+
+    Args: as for `importance_weighted`.
+    """
+    log_weights = log_likelihood - kl_weight * log_ratio
+    normalised = _normalised(log_weights)
+    return Objective(
+        generative_loss=_weighted(normalised, log_weights),
+        inference_loss=_weighted(kl_weight * tf.square(normalised) + (1 - kl_weight) * normalised, log_weights),
+        metrics=_metrics(log_likelihood, normalised),
+    )
+
+
+def _normalised(log_weights: tf.Tensor) -> tf.Tensor:
+    """Over the samples of an example; constant to differentiation."""
+    return tf.stop_gradient(tf.nn.softmax(log_weights, axis=0))
+
+
+def _weighted(coefficients: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
+    return -tf.reduce_mean(tf.reduce_sum(coefficients * log_weights, axis=0))
+
+
+def _metrics(log_likelihood: tf.Tensor, normalised: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {
+        "relaxed_log_likelihood": tf.reduce_mean(log_likelihood),
+        "training_effective_sample_size": tf.reduce_mean(1 / tf.reduce_sum(tf.square(normalised), axis=0)),
+    }

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dvae import objectives
 from models import divergences
 from models.autoencoder import DiscreteVAE
 from models.directed_posterior import DirectedPosterior
@@ -57,6 +58,38 @@ PRIOR_SAMPLERS: dict[str, Callable[[Config], PriorSampler]] = {
     "pcd": _of_chains(pcd.step),
     "parallel_tempering": _tempered,
 }
+
+
+class TrainingObjective(NamedTuple):
+    """How log-densities become a loss.
+
+    Attributes:
+      combine: a function of `dvae.objectives`.
+      metrics: names of what it measures.
+      weighs: whether it weighs single samples: it is given `log q - log p` of each, not a divergence.
+      freezes: whether it wants that at constant parameters of q.
+    """
+
+    combine: Callable[..., objectives.Objective]
+    metrics: tuple[str, ...] = ("relaxed_log_likelihood",)
+    weighs: bool = False
+    freezes: bool = False
+
+
+_WEIGHT_METRICS = ("relaxed_log_likelihood", "training_effective_sample_size")
+IW_GRADIENTS = {
+    "dreg": TrainingObjective(objectives.doubly_reparameterized, _WEIGHT_METRICS, weighs=True, freezes=True),
+    "iwae": TrainingObjective(objectives.importance_weighted, _WEIGHT_METRICS, weighs=True),
+}
+OBJECTIVES: dict[str, Callable[[Config], TrainingObjective]] = {
+    "elbo": lambda config: TrainingObjective(objectives.elbo),
+    "iw": lambda config: IW_GRADIENTS[config.iw_gradient],
+}
+
+
+def objective_of(config: Config) -> TrainingObjective:
+    """The objective of a validated configuration."""
+    return OBJECTIVES[config.objective](config)
 
 
 def _directed(config: Config, factory: LayerFactory, relaxation: Callable, mean_pixel: tf.Tensor) -> Posterior:
@@ -144,6 +177,8 @@ class System(NamedTuple):
         and posterior.
       beta: the published sharpness by data set (binarized MNIST's is used for others).
       beta_shared_context: the same with shared context, where it was published apart.
+      log_ratio: from the settings, `log q - log p` of single relaxed samples; None where the system has no density of
+        zeta, and so no importance weights.
       most_groups: the largest L the posterior has.
     """
 
@@ -153,6 +188,7 @@ class System(NamedTuple):
     divergence: Callable[[Config], Callable]
     beta: dict[str, PublishedBeta]
     beta_shared_context: dict[str, PublishedBeta] | None = None
+    log_ratio: Callable[[Config], Callable] | None = None
     most_groups: int = sys.maxsize
 
     def published_beta(self, config: Config) -> float:
@@ -197,6 +233,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_units(GaussianIntegral),
         posterior=_directed,
         divergence=_gaussian_integral,
+        log_ratio=_gaussian_integral,
         beta=_published(PublishedBeta(40.0, 30.0, 30.0), PublishedBeta(40.0, 30.0, 25.0)),
     ),
     "dvaes_gauss": System(
@@ -204,6 +241,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(Gaussian),
         posterior=_directed,
         divergence=_always(divergences.overlapping_to_rbm),
+        log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(40.0, 30.0, 25.0), PublishedBeta(40.0, 25.0, 25.0)),
     ),
     "dvaes_exp": System(
@@ -211,6 +249,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(OverlappingExponential),
         posterior=_directed,
         divergence=_always(divergences.overlapping_to_rbm),
+        log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(12.0, 12.0, 10.0), PublishedBeta(12.0, 10.0, 8.0)),
     ),
     "dvaes_unexp": System(
@@ -218,6 +257,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(UniformExponential),
         posterior=_directed,
         divergence=_always(divergences.overlapping_to_rbm),
+        log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(40.0, 30.0, 16.0), PublishedBeta(40.0, 16.0, 16.0)),
     ),
     "dvaes_power": System(
@@ -225,6 +265,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(PowerFunction),
         posterior=_directed,
         divergence=_always(divergences.overlapping_to_rbm),
+        log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(40.0, 40.0, 30.0), PublishedBeta(40.0, 30.0, 20.0)),
         beta_shared_context=_published(PublishedBeta.same(30.0), PublishedBeta.same(30.0)),
     ),
@@ -233,6 +274,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(PiecewiseLinear),
         posterior=_rbm,
         divergence=_always(divergences.rbm_to_rbm_without_log_z_phi),
+        log_ratio=_always(divergences.relaxed_rbm_to_rbm_without_log_z_phi),
         beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
         most_groups=1,
     ),
@@ -241,6 +283,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(Concrete),
         posterior=_directed,
         divergence=_always(divergences.directed_to_rbm),
+        log_ratio=_always(divergences.relaxed_directed_to_rbm),
         beta=_published(PublishedBeta.same(10.0), PublishedBeta.same(10.0)),
     ),
     "pwl": System(
@@ -248,6 +291,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(PiecewiseLinear),
         posterior=_directed,
         divergence=_always(divergences.directed_to_rbm),
+        log_ratio=_always(divergences.relaxed_directed_to_rbm),
         beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
     ),
 }
@@ -262,14 +306,26 @@ def build_model(config: Config, mean_pixel: np.ndarray) -> DiscreteVAE:
         weight_decay=config.weight_decay,
         seeds=keras.random.SeedGenerator(config.seed),
     )
+    posterior = system.posterior(config, factory, system.relaxation, mean_pixel)
     return DiscreteVAE(
         prior=RBMPrior(config.num_left, config.num_left, weights_regularizer=factory.decay()),
-        posterior=system.posterior(config, factory, system.relaxation, mean_pixel),
+        posterior=posterior,
         likelihood=BernoulliLikelihood(
             factory,
             mean_pixel=mean_pixel,
             num_units=config.num_latents,
             num_hidden_layers=config.hidden_layers,
         ),
-        divergence=system.divergence(config),
+        divergence=_divergence(config, posterior),
     )
+
+
+def _divergence(config: Config, posterior: Posterior) -> Callable:
+    """What the objective of `config` is given of a relaxed sample, the prior's machine and its log Z."""
+    system, objective = SYSTEMS[config.model], objective_of(config)
+    if not objective.weighs:
+        return system.divergence(config)
+    log_ratio = system.log_ratio(config)
+    if not objective.freezes:
+        return log_ratio
+    return lambda sample, prior, log_z: log_ratio(posterior.frozen(sample), prior, log_z)

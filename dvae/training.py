@@ -7,10 +7,10 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from dvae import objectives, schedules
+from dvae import schedules
 from dvae.config import Config
 from dvae.data import Dataset
-from dvae.systems import PRIOR_SAMPLERS, build_model
+from dvae.systems import PRIOR_SAMPLERS, build_model, objective_of
 from dvae.train_state import TrainState
 from samplers.log_partition import log_z_with_gradient
 
@@ -67,7 +67,11 @@ class Trainer:
         self._dynamic = dataset.dynamic
         sampler = PRIOR_SAMPLERS[config.prior_sampler](config)
         self._prior_step = tf.function(sampler.step, jit_compile=True)
-        self.metrics = ("relaxed_log_likelihood", "kl_weight", *(f"prior_{name}" for name in sampler.info))
+        self._objective = objective_of(config)
+        model = state.model
+        self._of_encoder = model.posterior.trainable_variables
+        self._of_generator = [*model.prior.trainable_variables, *model.likelihood.trainable_variables]
+        self.metrics = (*self._objective.metrics, "kl_weight", *(f"prior_{name}" for name in sampler.info))
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def run_steps(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -79,7 +83,7 @@ class Trainer:
         return totals
 
     def step(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One parameter update on examples `index [B]`: Algorithm 1 of [DVAE##], or its directed counterpart."""
+        """One parameter update on examples `index [B]`: Algorithm 1 of [DVAE##], its kin by objective and posterior."""
         config, state = self.config, self.state
         seeds = StepSeeds.of(config.seed, state.global_step)
         x = self._batch(index, seeds.binarization)
@@ -101,29 +105,28 @@ class Trainer:
         divergence only, so encoder and decoder compute beside the prior's sweeps.
         """
         model = self.state.model
-        variables = [v.value for v in model.trainable_variables]
-        with tf.GradientTape() as tape:
+        generator, encoder = ([v.value for v in variables] for variables in (self._of_generator, self._of_encoder))
+        with tf.GradientTape(persistent=True) as tape:
+            sample = model.posterior.sample_relaxed(x, num_samples=self.config.num_samples, seed=seed, chains=chains)
             prior = model.prior.rbm()
-            terms = model.relaxed_terms(
-                x,
-                prior=prior,
-                log_z=log_z_with_gradient(prior, particles, log_z),
-                num_samples=self.config.num_samples,
-                seed=seed,
-                chains=chains,
-            )
-            objective = objectives.elbo(terms.log_likelihood, terms.divergence, kl_weight=kl_weight)
-        self._apply(tape.gradient(objective.loss, variables))
-        return objective.metrics, terms.chains
+            terms = model.relaxed_terms(x, sample, prior=prior, log_z=log_z_with_gradient(prior, particles, log_z))
+            objective = self._objective.combine(terms.log_likelihood, terms.divergence, kl_weight=kl_weight)
+        if objective.inference_loss is objective.generative_loss:
+            gradients = tape.gradient(objective.generative_loss, generator + encoder)
+        else:
+            gradients = tape.gradient(objective.generative_loss, generator)
+            gradients += tape.gradient(objective.inference_loss, encoder)
+        self._apply(gradients)
+        return objective.metrics, sample.chains
 
     @tf.function(jit_compile=True)
     def _apply(self, gradients: list[tf.Tensor]) -> None:
-        """Adds the gradient of the weight decay and updates the parameters.
+        """Adds the gradient of the weight decay and updates the parameters, the generator's first.
 
         Compiled, so that large kernels pass through memory once for all of it.
         """
         model, optimizer = self.state.model, self.state.optimizer
-        variables = model.trainable_variables
+        variables = [*self._of_generator, *self._of_encoder]
         with tf.GradientTape() as tape:
             weight_decay = tf.add_n(model.losses)
         decay = tape.gradient(weight_decay, [v.value for v in variables], unconnected_gradients="zero")

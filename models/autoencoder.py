@@ -20,12 +20,10 @@ class RelaxedTerms(NamedTuple):
     Attributes:
       log_likelihood: `log p(x | zeta)`, nats, `[K, B]`.
       divergence: see `DiscreteVAE`; nats, `[K, B]`.
-      chains: the next state of the examples' persistent chains, `[K, B, chain_units]`.
     """
 
     log_likelihood: tf.Tensor
     divergence: tf.Tensor
-    chains: tf.Tensor
 
 
 class DiscreteVAE(keras.Model):
@@ -35,8 +33,8 @@ class DiscreteVAE(keras.Model):
       prior: p(z).
       posterior: q(z | x).
       likelihood: p(x | z).
-      divergence: of the posterior's relaxed samples from the prior's RBM, given log Z_theta: `KL(q || p)` or a
-        surrogate with its gradient; a function of `models.divergences`.
+      divergence: of the posterior's relaxed samples from the prior's RBM, given log Z_theta: `KL(q || p)`, a surrogate
+        with its gradient, or `log q - log p`; made of a function of `models.divergences`.
     """
 
     def __init__(
@@ -49,21 +47,16 @@ class DiscreteVAE(keras.Model):
         self.divergence = divergence
         self.built = True
 
-    def relaxed_terms(
-        self, x: tf.Tensor, *, prior: RBM, log_z: tf.Tensor, num_samples: int, seed: tf.Tensor, chains: tf.Tensor
-    ) -> RelaxedTerms:
+    def relaxed_terms(self, x: tf.Tensor, sample, *, prior: RBM, log_z: tf.Tensor) -> RelaxedTerms:
         """Relaxed samples of `q(z | x)` through the likelihood and the divergence from the prior.
 
         Args:
           x: binary, `[B, D]`.
+          sample: what `posterior.sample_relaxed` returned for x.
           prior: the machine of p(z); `log_z`: its log-partition function, carrying its gradient, scalar.
-          num_samples: K.
-          seed: int32 `[2]`.
-          chains: the examples' persistent chains, `[K, B, chain_units]`.
         """
-        sample = self.posterior.sample_relaxed(x, num_samples=num_samples, seed=seed, chains=chains)
         log_likelihood = self.likelihood.log_prob(x, sample.zeta, training=True)
-        return RelaxedTerms(log_likelihood, self.divergence(sample, prior, log_z), sample.chains)
+        return RelaxedTerms(log_likelihood, self.divergence(sample, prior, log_z))
 
     def log_joint(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
         """`log p(x, z) = log p(x | z) - E_theta(z) - log Z_theta` of binary `z [K, B, units]`, nats, `[K, B]`."""

@@ -14,6 +14,18 @@ from models.posterior import Posterior, PosteriorDraws
 from models.relaxations import LogComponents, Relaxation
 
 
+class GivenX(NamedTuple):
+    """What the networks make of x alone.
+
+    Attributes:
+      context: `[B, hidden]`.
+      outputs: of the first group, `[B, outputs]`.
+    """
+
+    context: tf.Tensor
+    outputs: tf.Tensor
+
+
 class DirectedSample(NamedTuple):
     """Relaxed samples of a directed posterior.
 
@@ -24,6 +36,7 @@ class DirectedSample(NamedTuple):
         depends on within such a term are replaced by their conditional means (Rao-Blackwellised): all units if there
         is one group; otherwise the right half, while the left half is the relaxed sample.
       chains: passed through; a directed posterior is sampled from scratch.
+      given_x: what the samples of an example share.
       log_components: densities of each zeta given its unit's binary value, `[K, B, units]`; `()` if zeta was drawn from
         no mixture.
     """
@@ -32,6 +45,7 @@ class DirectedSample(NamedTuple):
     logits: tf.Tensor
     means: tf.Tensor
     chains: tf.Tensor
+    given_x: GivenX
     log_components: LogComponents | tuple[()] = ()
 
 
@@ -91,25 +105,49 @@ class DirectedPosterior(Posterior):
         self.built = True
 
     def sample_relaxed(self, x, *, num_samples, seed, chains) -> DirectedSample:
-        units, means = self._relaxed(x, num_samples=num_samples, seed=seed)
-        return DirectedSample(units.zeta, units.logits, means, chains, units.log_components)
+        units, means, given_x = self._relaxed(x, num_samples=num_samples, seed=seed)
+        return DirectedSample(units.zeta, units.logits, means, chains, given_x, units.log_components)
 
     @tf.function(jit_compile=True)
-    def _relaxed(self, x: tf.Tensor, *, num_samples: int, seed: tf.Tensor) -> tuple[_Group, tf.Tensor]:
-        """Of all units together, and `means` of a `DirectedSample`."""
-        units = self._ancestral(x, num_samples, seed, draw=self._draw_relaxed, training=True)
+    def _relaxed(self, x: tf.Tensor, *, num_samples: int, seed: tf.Tensor) -> tuple[_Group, tf.Tensor, GivenX]:
+        """Of all units together, and `means` and `given_x` of a `DirectedSample`."""
+        given_x, seeds = self._given(x, training=True), self._seeds(seed)
+        units = self._ancestral(
+            given_x,
+            num_samples,
+            lambda i, outputs: self._relaxed_group(i, self.relaxations[i].sample(outputs, seeds[i]), outputs),
+            training=True,
+        )
         means = tf.sigmoid(units.logits)
         if self.num_groups > 1:
             half = self.num_units // 2
             means = tf.concat([units.zeta[..., :half], means[..., half:]], axis=-1)
-        return units, means
+        return units, means, given_x
+
+    def frozen(self, sample: DirectedSample) -> DirectedSample:
+        units = self._frozen(sample.given_x, sample.zeta)
+        return sample._replace(logits=units.logits, means=sample.zeta, log_components=units.log_components)
+
+    @tf.function(jit_compile=True)
+    def _frozen(self, given_x: GivenX, zeta: tf.Tensor) -> _Group:
+        given_x = tf.nest.map_structure(tf.stop_gradient, given_x)
+        groups = tf.split(zeta, self.num_groups, axis=-1)
+        # Within the scope variables have these values, and updates of moving averages go nowhere.
+        stopped = [(variable, tf.stop_gradient(variable.value)) for variable in self.trainable_variables]
+        with keras.StatelessScope(state_mapping=stopped):
+            return self._ancestral(
+                given_x,
+                zeta.shape[0],
+                lambda i, outputs: self._relaxed_group(i, groups[i], outputs),
+                training=True,
+            )
 
     def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
         z, log_q = self.sample(x, num_samples=num_samples, seed=seed)
         return PosteriorDraws(z, log_q, tf.zeros_like(log_q))
 
     def sample(self, x, *, num_samples, seed):
-        z, logits, _ = self._ancestral(x, num_samples, seed, draw=self._draw_binary, training=False)
+        z, logits, _ = self._binary(x, num_samples, seed)
         return z, tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)
 
     @property
@@ -117,36 +155,37 @@ class DirectedPosterior(Posterior):
         return self.num_groups == 1
 
     def parameters(self, x, *, seed):
-        units = self._ancestral(x, 1, seed, draw=self._draw_binary, training=False)
-        return {"logits": units.logits[0]}
+        return {"logits": self._binary(x, 1, seed).logits[0]}
 
-    def _ancestral(self, x, num_samples, seed, *, draw, training) -> _Group:
-        """All groups in turn, each given the draws of those before it; `draw(i, outputs, seed)` gives group i."""
-        context = self.context(x - self.mean_pixel, training=training)  # [B, hidden]
-        groups: list[_Group] = []
-        for i, group_seed in enumerate(tf.unstack(tf.random.split(seed, self.num_groups))):
-            outputs = self._outputs(i, context, [group.zeta for group in groups], num_samples, training=training)
-            groups.append(draw(i, outputs, group_seed))
+    def _binary(self, x: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor) -> _Group:
+        """Binary draws of all units, moving averages in use."""
+        seeds = self._seeds(seed)
+
+        def draw(i: int, outputs: tf.Tensor) -> _Group:
+            logits = outputs[..., : self.group_size]
+            return _Group(tfd.Bernoulli(logits=logits, dtype=logits.dtype).sample(seed=seeds[i]), logits, ())
+
+        return self._ancestral(self._given(x, training=False), num_samples, draw, training=False)
+
+    def _seeds(self, seed: tf.Tensor) -> list[tf.Tensor]:
+        """One for each group."""
+        return tf.unstack(tf.random.split(seed, self.num_groups))
+
+    def _given(self, x: tf.Tensor, *, training: bool) -> GivenX:
+        context = self.context(x - self.mean_pixel, training=training)
+        return GivenX(context, self.group_outputs[0](self.group_hidden[0](context, training=training)))
+
+    def _ancestral(self, given_x: GivenX, num_samples, draw, *, training) -> _Group:
+        """All groups in turn, each given those before it; `draw(i, outputs [K, B, outputs])` gives group i."""
+        copy = lambda rows: tf.broadcast_to(rows, tf.concat([[num_samples], tf.shape(rows)], 0))  # noqa: E731
+        groups = [draw(0, copy(given_x.outputs))]
+        for i in range(1, self.num_groups):
+            inputs = tf.concat([copy(given_x.context), *(group.zeta for group in groups)], axis=-1)
+            # Samples and examples are one batch to a hidden layer, whose batch statistics are over both.
+            rows = tf.reshape(inputs, [-1, self.context.num_outputs + i * self.group_size])
+            outputs = self.group_outputs[i](self.group_hidden[i](rows, training=training))
+            groups.append(draw(i, tf.reshape(outputs, [num_samples, -1, outputs.shape[-1]])))
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=-1), *groups)
 
-    def _outputs(self, i, context, parents, num_samples, *, training):
-        """The network's outputs for group `i`, `[K, B, outputs]`."""
-        hidden, linear = self.group_hidden[i], self.group_outputs[i]
-        inputs = context[None]  # the first group's are the same for all samples, and computed once
-        if parents:
-            copies = tf.broadcast_to(context, tf.concat([[num_samples], tf.shape(context)], 0))  # [K, B, hidden]
-            inputs = tf.concat([copies, *parents], axis=-1)
-        # Samples and examples are one batch to a hidden layer, whose batch statistics are over both.
-        rows = tf.reshape(inputs, [-1, self.context.num_outputs + i * self.group_size])
-        outputs = linear(hidden(rows, training=training))
-        outputs = tf.reshape(outputs, [tf.shape(inputs)[0], -1, linear.units])
-        return tf.broadcast_to(outputs, tf.concat([[num_samples], tf.shape(outputs)[1:]], 0))
-
-    def _draw_relaxed(self, i: int, outputs: tf.Tensor, seed: tf.Tensor) -> _Group:
-        relaxation = self.relaxations[i]
-        zeta = relaxation.sample(outputs, seed)
-        return _Group(zeta, outputs[..., : self.group_size], relaxation.log_components(zeta, outputs))
-
-    def _draw_binary(self, i: int, outputs: tf.Tensor, seed: tf.Tensor) -> _Group:
-        logits = outputs[..., : self.group_size]
-        return _Group(tfd.Bernoulli(logits=logits, dtype=logits.dtype).sample(seed=seed), logits, ())
+    def _relaxed_group(self, i: int, zeta: tf.Tensor, outputs: tf.Tensor) -> _Group:
+        return _Group(zeta, outputs[..., : self.group_size], self.relaxations[i].log_components(zeta, outputs))

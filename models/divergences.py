@@ -9,6 +9,7 @@ from models import relaxed_prior
 from models.directed_posterior import DirectedSample
 from models.mixtures import log_mixture
 from models.rbm_posterior import RBMSample
+from samplers.log_partition import log_z_with_gradient
 from samplers.rbm import RBM
 
 
@@ -29,6 +30,20 @@ def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.
       Nats, `[K, B]`.
     """
     return prior.energy(*prior.split(sample.means)) + log_z - _entropy(sample)
+
+
+@tf.function(jit_compile=True)
+def relaxed_directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
+    """`log q(zeta | x) - log p(zeta)` by one sample, both extended from binary to relaxed units.
+
+        log q(zeta | x) = sum_i [zeta_i l_i - softplus(l_i)],   log p(zeta) = -E_theta(zeta) - log Z_theta
+
+    Neither is a density of zeta: PWL and GumBolt define their importance weights so.
+
+    Args, Returns: as for `directed_to_rbm`.
+    """
+    log_q = tf.reduce_sum(sample.zeta * sample.logits - tf.math.softplus(sample.logits), axis=-1)
+    return log_q + prior.energy(*prior.split(sample.zeta)) + log_z
 
 
 @tf.function(jit_compile=True)
@@ -145,6 +160,22 @@ def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor
     """
     left, right = prior.split(sample.means)
     return prior.energy(left, right) + log_z - sample.rbm.frozen().energy(left, right)
+
+
+@tf.function(jit_compile=True)
+def relaxed_rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
+    """`-E_phi(zeta) - (-E_theta(zeta) - log Z_theta)`: log q - log p by one sample, *plus* log Z_phi.
+
+    It has the gradient in phi of log q, that of log Z_phi too, estimated by the mean over the example's chains; with a
+    sample at constant phi there is none. Not a log-ratio of densities and not to be shown as one; to importance weights
+    that are normalised over the samples of an example, log Z_phi is a constant that cancels.
+
+    Args, Returns: as for `directed_to_rbm`.
+    """
+    zero = tf.zeros(tf.shape(sample.rbm.bias_left)[:-1], sample.zeta.dtype)
+    gradient_of_log_z_phi = log_z_with_gradient(sample.rbm, sample.chains, zero)
+    left, right = prior.split(sample.zeta)
+    return prior.energy(left, right) + log_z - sample.rbm.energy(left, right) - gradient_of_log_z_phi
 
 
 def _entropy(sample: DirectedSample) -> tf.Tensor:

@@ -50,6 +50,14 @@ class Posterior(keras.layers.Layer, abc.ABC):
           A NamedTuple with at least `zeta [K, B, units]` and `chains`, the next state of the persistent chains.
         """
 
+    @abc.abstractmethod
+    def frozen(self, sample):
+        """`sample` as a function of its `zeta` alone, the encoder's parameters held constant.
+
+        What a log-density of q needs is computed from the given `zeta` anew, and nothing is Rao-Blackwellised: the
+        `means` are `zeta`. Makes no second pass of x through the encoder, and leaves moving averages alone.
+        """
+
     @property
     @abc.abstractmethod
     def chain_units(self) -> int:

@@ -116,6 +116,9 @@ class RBMPosterior(Posterior):
         rbm = self.rbm(x, training=True)
         return RBMSample(*self._sweeps(rbm, chains, num_samples=num_samples, seed=seed), rbm)
 
+    def frozen(self, sample: RBMSample) -> RBMSample:
+        return sample._replace(means=sample.zeta, rbm=sample.rbm.frozen())
+
     @tf.function(jit_compile=True)
     def _sweeps(self, rbm: RBM, chains: tf.Tensor, *, num_samples: int, seed: tf.Tensor):
         """The sweeps of Algorithm 1: `zeta`, `means` and `chains` of an `RBMSample`."""

@@ -114,12 +114,12 @@ def log_z_with_gradient(rbm: RBM, left: tf.Tensor, log_z: tf.Tensor) -> tf.Tenso
     which estimate it is. [DVAE++, section E]
 
     Args:
-      rbm: one machine.
-      left: particles distributed as `p(left)`, `[particles, N]`.
-      log_z: the value, scalar, nats.
+      rbm: a machine or a batch of machines.
+      left: particles distributed as `p(left)`, `[particles, *batch, N]`.
+      log_z: the value, `[*batch]`, nats.
 
     Returns:
-      Scalar, of the machine's type.
+      `[*batch]`, of the machine's type.
     """
-    negative_phase = tf.reduce_mean(-rbm.free_energy(tf.stop_gradient(left)))
+    negative_phase = tf.reduce_mean(-rbm.free_energy(tf.stop_gradient(left)), axis=0)
     return tf.cast(tf.stop_gradient(log_z), negative_phase.dtype) + (negative_phase - tf.stop_gradient(negative_phase))

@@ -106,6 +106,8 @@ def count_families(family: tf.Tensor) -> tf.Tensor:
 class ChainTable(tf.Module):
     """Persistent binary chains for the posteriors of a data set: one for every example and every sample k.
 
+    A unit takes a bit: 25 chains of 100 units for each of 50,000 examples take 16 MB.
+
     Args:
       num_examples: rows.
       num_chains: chains an example (K).
@@ -115,13 +117,32 @@ class ChainTable(tf.Module):
 
     def __init__(self, *, num_examples: int, num_chains: int, num_left: int, seed: tf.Tensor) -> None:
         super().__init__(name="chain_table")
-        bits = tf.random.stateless_uniform([num_examples, num_chains, num_left], seed) < 0.5
-        self.table = tf.Variable(tf.cast(bits, tf.uint8), trainable=False, name="table")
+        self.num_left = num_left
+        num_bytes = -(-num_left // 8)
+        words = [num_examples, num_chains, -(-num_bytes // 4)]
+        words = tf.random.stateless_uniform(words, seed, minval=None, maxval=None, dtype=tf.uint32)
+        coins = tf.reshape(tf.bitcast(words, tf.uint8), [num_examples, num_chains, 4 * words.shape[-1]])
+        self.table = tf.Variable(coins[..., :num_bytes], trainable=False, name="table")
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
         """The chains of examples `index [B]`, float32 `[K, B, N]`."""
-        return tf.cast(tf.transpose(tf.gather(self.table, index), [1, 0, 2]), tf.float32)
+        left = _unpack(tf.gather(self.table, index))[..., : self.num_left]
+        return tf.cast(tf.transpose(left, [1, 0, 2]), tf.float32)
 
     def write(self, index: tf.Tensor, left: tf.Tensor) -> None:
         """Stores `left [K, B, N]` for examples `index [B]`, each of which occurs once."""
-        self.table.scatter_update(tf.IndexedSlices(tf.cast(tf.transpose(left, [1, 0, 2]), tf.uint8), index))
+        bits = tf.cast(tf.transpose(left, [1, 0, 2]), tf.uint8)
+        bits = tf.pad(bits, [[0, 0], [0, 0], [0, -self.num_left % 8]])
+        self.table.scatter_update(tf.IndexedSlices(_pack(bits), index))
+
+
+def _unpack(packed: tf.Tensor) -> tf.Tensor:
+    """The bits of bytes `[B, K, bytes]`, lowest first, `[B, K, 8 * bytes]`."""
+    bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed[..., None], tf.cast(tf.range(8), tf.uint8)), 1)
+    return tf.reshape(bits, [*tf.unstack(tf.shape(packed)[:-1]), 8 * packed.shape[-1]])
+
+
+def _pack(bits: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_unpack`."""
+    octets = tf.reshape(bits, [*tf.unstack(tf.shape(bits)[:-1]), bits.shape[-1] // 8, 8])
+    return tf.cast(tf.reduce_sum(tf.bitwise.left_shift(tf.cast(octets, tf.int32), tf.range(8)), axis=-1), tf.uint8)

@@ -2,13 +2,16 @@
 
 What the gradient does not reach is an attribute, drawn once at the weights before the step: phi', the binary chains,
 the prior's particles, the value of log Z, and all uniforms. `loss` is a function of the weights alone, so that its
-finite differences have the stop_gradients of Algorithm 1.
+finite differences have the stop_gradients of Algorithm 1. The doubly reparameterized gradient is none of a single loss:
+there `loss` is a sum, one term for the generator with the encoder as it was, one for the encoder with the generator as
+it was.
 """
 
 import numpy as np
 import reference
 import reference_models
 import tensorflow as tf
+from scipy import special
 
 RELAX = {
     "dvaess": reference_models.pwl,
@@ -87,7 +90,7 @@ class Iteration:
         return RELAX[self.config.model](logits, rho, self.config.beta)
 
     def sample(self, weights):
-        """`zeta`, `means`, and the part of the divergence that belongs to q, `[K, B]`."""
+        """`zeta`, `means`, and the part of the ELBO's divergence that belongs to q, `[K, B]`."""
         if self.config.model == "dvaess":
             machines, shape = self._machines(weights), [self.num_samples, len(self.x), self.config.num_latents]
             zeta, means = np.zeros(shape), np.zeros(shape)
@@ -96,31 +99,60 @@ class Iteration:
                 sampled = reference_models.relaxed_sweeps(machines[b], self.chains[k, b], rhos, self._relax)
                 zeta[k, b], means[k, b] = sampled
             return zeta, means, -reference_models.energies(self.stopped, means)
-        zeta, logits = reference_models.directed(
-            weights,
-            self.mean_pixel,
-            self.x,
-            lambda number, logits: self._relax(logits, self.rhos[number]),
-            num_samples=self.num_samples,
-            training=True,
-        )
+        zeta, logits = self._directed(weights, lambda number, logits: self._relax(logits, self.rhos[number]))
         means = 1 / (1 + np.exp(-logits))
         if self.config.num_groups > 1:
             means[..., : self.num_left] = zeta[..., : self.num_left]
         return zeta, means, -reference_models.bernoulli_entropy(logits)
 
+    def _directed(self, weights, draw):
+        return reference_models.directed(
+            weights, self.mean_pixel, self.x, draw, num_samples=self.num_samples, training=True
+        )
+
     def log_likelihood(self, weights):
         """The mean over samples and examples."""
-        zeta = self.sample(weights)[0]
-        return np.mean(reference_models.log_likelihood(weights, self.mean_pixel, self.x, zeta, training=True))
+        return np.mean(self._log_likelihood(weights, self.sample(weights)[0]))
 
-    def loss(self, weights):
-        """Differentiable; the gradient of log Z_theta is the mean over the particles."""
-        _, means, of_q = self.sample(weights)
+    def _log_likelihood(self, weights, zeta):
+        return reference_models.log_likelihood(weights, self.mean_pixel, self.x, zeta, training=True)
+
+    def _cross_entropy(self, weights, units):
+        """`-log p(units)`, `[K, B]`; the gradient of log Z_theta is the mean over the particles."""
         prior, at_start = reference_models.prior_of(weights), reference_models.prior_of(self.weights)
         carried = [
             reference.free_energy(at_start, left) - reference.free_energy(prior, left) for left in self.particles
         ]
-        divergence = reference_models.energies(prior, means) + self.log_z + np.mean(carried) + of_q
-        decay = reference_models.weight_decay(weights, self.config.weight_decay)
-        return -self.log_likelihood(weights) + self.kl_weight * np.mean(divergence) + decay
+        return reference_models.energies(prior, units) + self.log_z + np.mean(carried)
+
+    def _log_q(self, weights, zeta):
+        """Extended to relaxed units, up to log Z_phi, `[K, B]`."""
+        if self.config.model == "dvaess":
+            return -reference_models.energies(self._machines(weights), zeta)
+        groups = np.split(zeta, self.config.num_groups, axis=-1)
+        _, logits = self._directed(weights, lambda number, _: groups[number])
+        return reference_models.log_bernoulli(zeta, logits)
+
+    def _log_weights(self, generator, encoder, zeta):
+        log_ratio = self._log_q(encoder, zeta) + self._cross_entropy(generator, zeta)
+        return self._log_likelihood(generator, zeta) - self.kl_weight * log_ratio
+
+    def normalised_weights(self):
+        """Of the importance-weighted objectives, `[K, B]`, before the step."""
+        zeta = self.sample(self.weights)[0]
+        return special.softmax(self._log_weights(self.weights, self.weights, zeta), axis=0)
+
+    def loss(self, weights):
+        """Differentiable."""
+        decay, before = reference_models.weight_decay(weights, self.config.weight_decay), self.weights
+        zeta, means, of_q = self.sample(weights)
+        if self.config.objective == "elbo":
+            divergence = self._cross_entropy(weights, means) + of_q
+            return -self.log_likelihood(weights) + self.kl_weight * np.mean(divergence) + decay
+        if self.config.iw_gradient == "iwae":
+            log_weights = self._log_weights(weights, weights, zeta)
+            return decay - np.mean(special.logsumexp(log_weights, axis=0))
+        share, annealing = self.normalised_weights(), self.kl_weight
+        of_generator = share * self._log_weights(weights, before, self.sample(before)[0])
+        of_encoder = (annealing * share**2 + (1 - annealing) * share) * self._log_weights(before, before, zeta)
+        return decay - np.mean(np.sum(of_generator + of_encoder, axis=0))

@@ -25,18 +25,32 @@ from samplers.rbm import RBM
 INDEX = np.array([5, 0, 3, 6])  # of 7 examples
 OLD_PRIOR, LOG_Z = reference.machine(9, 2, 2), 2.5
 SIZES = {"prior_sweeps": 2, "num_gibbs_sweeps": 2, "num_steps": 1000, "weight_decay": 0.02, "seed": 3}
+WEIGHED = {"objective": "iw", "num_samples": 2}
 # Name: system, step, learning rate at that step, settings, whether the data are grey.
 CASES = {
     "dvaess": ("dvaess", 150, 3e-3, {}, False),
-    "dvaess-K2-t2-pcd": (
+    "dvaess-K2-t2-pcd-dreg": (
         "dvaess",
-        650,
-        1e-3,
-        {"hidden_layers": 1, "num_samples": 2, "num_relaxed_sweeps": 2, "prior_sampler": "pcd"},
+        150,
+        3e-3,
+        {"hidden_layers": 1, "num_relaxed_sweeps": 2, "prior_sampler": "pcd", "beta": 1.0} | WEIGHED,
         False,
     ),
     "pwl-L2-K2-grey": ("pwl", 10, 3e-4, {"hidden_layers": 1, "num_groups": 2, "num_samples": 2}, True),
-    "gumbolt-L1": ("gumbolt", 210, 3e-3, {"hidden_layers": 1}, False),
+    "pwl-L2-K2-separate-dreg": (
+        "pwl",
+        210,
+        3e-3,
+        {"hidden_layers": 1, "num_groups": 2, "shared_context": False} | WEIGHED,
+        False,
+    ),
+    "gumbolt-L2-K2-iwae": (
+        "gumbolt",
+        210,
+        3e-3,
+        {"hidden_layers": 1, "num_groups": 2, "iw_gradient": "iwae"} | WEIGHED,
+        False,
+    ),
     "dvae_spike_exp-L1": ("dvae_spike_exp", 210, 3e-3, {"hidden_layers": 1}, False),
 }
 
@@ -59,7 +73,7 @@ def iteration(request):
     old = RBM(*(tf.constant(parameter, tf.float32) for parameter in OLD_PRIOR))
     left = tf.constant(particles, tf.float32)
     state.write_prior(PersistentState(left, old, tf.constant(LOG_Z, tf.float64), number_chains(left)))
-    table = state.chains.table.numpy().astype(float)
+    table = chains_of(state)
     slow = Iteration(
         config,
         reference_models.weights_of(state.model),
@@ -74,6 +88,11 @@ def iteration(request):
     trainer = training.Trainer(config, dataset, state)
     metrics = trainer.run_steps(tf.constant(INDEX[None], tf.int32))
     return types.SimpleNamespace(slow=slow, state=state, metrics=metrics, table=table, step=step, rate=rate)
+
+
+def chains_of(state):
+    """`[examples, K, N]`."""
+    return np.moveaxis(state.chains.read(tf.range(7)).numpy().astype(float), 0, 1)
 
 
 def gradients(iteration):
@@ -91,6 +110,10 @@ def test_metrics(iteration):
         "prior_effective_sample_size": iteration.slow.effective_sample_size,
         "prior_num_families": iteration.slow.num_families,
     }
+    if iteration.slow.config.objective == "iw":
+        of_weights = 1 / np.sum(iteration.slow.normalised_weights() ** 2, axis=0)
+        wanted["training_effective_sample_size"] = of_weights.mean()
+        assert 1.1 < of_weights.mean() < 1.9
     assert set(iteration.metrics) == set(wanted)
     for name, value in wanted.items():
         np.testing.assert_allclose(iteration.metrics[name], value, rtol=1e-5, err_msg=name)
@@ -110,7 +133,7 @@ def test_chains_move_for_the_visited_examples_only(iteration):
     if iteration.slow.config.model == "dvaess":
         wanted[INDEX] = np.moveaxis(iteration.slow.chains, 0, 1)
         assert np.any(wanted != iteration.table)
-    np.testing.assert_array_equal(iteration.state.chains.table, wanted)
+    np.testing.assert_array_equal(chains_of(iteration.state), wanted)
 
 
 def test_gradients_are_those_of_the_numpy_loss(iteration):
@@ -144,11 +167,15 @@ def test_weights_follow_adam_at_the_scheduled_rate(iteration):
 def test_moving_averages_move_once(iteration):
     before, after = iteration.slow.weights, reference_models.weights_of(iteration.state.model)
     zeta = iteration.slow.sample(before)[0].reshape(-1, 4)
-    inputs = {"encoder": iteration.slow.x - iteration.slow.mean_pixel, "decoder": zeta}
+    of_x = iteration.slow.x - iteration.slow.mean_pixel
+    inputs = {"encoder/hidden": of_x, "decoder/hidden": zeta}
+    if not iteration.slow.config.shared_context:
+        with_parents = np.concatenate([np.tile(of_x, [2, 1]), zeta[:, :2]], axis=1)
+        inputs = {"encoder/group/0/hidden": of_x, "encoder/group/1/hidden": with_parents, "decoder/hidden": zeta}
     for network, rows in inputs.items():
-        rows = reference_models.dense(before, f"{network}/hidden/0", rows)
+        rows = reference_models.dense(before, f"{network}/0", rows)
         for statistic, value in (("mean", rows.mean(axis=0)), ("variance", rows.var(axis=0))):
-            name = f"{network}/hidden/0/norm/moving_{statistic}"
+            name = f"{network}/0/norm/moving_{statistic}"
             np.testing.assert_allclose(after[name], 0.99 * before[name] + 0.01 * value, atol=1e-5, err_msg=name)
 
 

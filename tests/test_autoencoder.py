@@ -8,7 +8,6 @@ import tensorflow as tf
 import tiny
 
 from models.autoencoder import DiscreteVAE, RelaxedTerms
-from models.directed_posterior import DirectedSample
 
 X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)
 STATES = reference.all_states(4)
@@ -69,15 +68,15 @@ def test_relaxed_terms_hand_each_part_what_it_needs():
 
     base = tiny.model("pwl", num_groups=2)
     model = DiscreteVAE(prior=base.prior, posterior=base.posterior, likelihood=base.likelihood, divergence=divergence)
-    weights, seed, chains = reference_models.weights_of(base), tf.constant([2, 3]), tf.zeros([2, 3, 0])
+    weights, x, chains = reference_models.weights_of(base), tf.constant(X), tf.zeros([2, 3, 0])
+    sample = base.posterior.sample_relaxed(x, num_samples=2, seed=tf.constant([2, 3]), chains=chains)
     prior, log_z = base.prior.rbm(), tf.constant(1.5)
-    terms = model.relaxed_terms(tf.constant(X), prior=prior, log_z=log_z, num_samples=2, seed=seed, chains=chains)
-    [(sample, given_prior, given_log_z)] = handed
+    terms = model.relaxed_terms(x, sample, prior=prior, log_z=log_z)
+    [(given_sample, given_prior, given_log_z)] = handed
     assert isinstance(terms, RelaxedTerms)
-    assert isinstance(sample, DirectedSample)
+    assert given_sample is sample
     assert given_prior is prior
     assert given_log_z is log_z
     wanted = reference_models.log_likelihood(weights, tiny.MEAN_PIXEL, X, sample.zeta.numpy(), training=True)
     np.testing.assert_allclose(terms.log_likelihood, wanted, rtol=1e-4)
     np.testing.assert_array_equal(terms.divergence, np.full([2, 3], 7.0))
-    assert terms.chains is chains

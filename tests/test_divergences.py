@@ -52,7 +52,7 @@ def log_machine(machine):
 
 def one_group(logits):
     """`zeta` is nonsense: the means stand for all units."""
-    return DirectedSample(tf.fill([1, 1, N + M], np.float64(np.nan)), logits, tf.sigmoid(logits), None)
+    return DirectedSample(tf.fill([1, 1, N + M], np.float64(np.nan)), logits, tf.sigmoid(logits), None, None)
 
 
 def log_factorial(logits):
@@ -83,7 +83,7 @@ def test_two_groups_average_to_the_enumerated_kl():
     """Binary left units, right means, logits given the left units: `sum_left q(left) KL(left) = KL`."""
     logits = two_groups_logits(LEFT)
     means = np.concatenate([LEFT, sigmoid(logits[:, N:])], axis=-1)
-    sample = DirectedSample(*(tf.constant(array[:, None]) for array in (means, logits, means)), None)
+    sample = DirectedSample(*(tf.constant(array[:, None]) for array in (means, logits, means)), None, None)
     value = divergence(directed_to_rbm, sample, PRIOR)[:, 0].numpy()
     q_left = np.exp([reference_models.log_bernoulli(left, LOGITS[:N]) for left in LEFT])
     log_q = [reference_models.log_bernoulli(z, two_groups_logits(z[:N])) for z in STATES]

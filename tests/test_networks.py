@@ -120,14 +120,9 @@ def uncompiled(name):
 def test_every_trainable_variable_has_a_gradient(name):
     model = tiny.model(name, num_groups=1 if name == "dvaess" else 2)
     with tf.GradientTape() as tape:
-        terms = model.relaxed_terms(
-            X,
-            prior=model.prior.rbm(),
-            log_z=tf.constant(0.0),
-            num_samples=1,
-            seed=tf.constant([1, 2]),
-            chains=tf.zeros([1, len(X), model.posterior.chain_units]),
-        )
+        chains = tf.zeros([1, len(X), model.posterior.chain_units])
+        sample = model.posterior.sample_relaxed(X, num_samples=1, seed=tf.constant([1, 2]), chains=chains)
+        terms = model.relaxed_terms(X, sample, prior=model.prior.rbm(), log_z=tf.constant(0.0))
         loss = tf.reduce_mean(terms.divergence - terms.log_likelihood)
     for variable, gradient in zip(
         model.trainable_variables,

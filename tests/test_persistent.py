@@ -164,14 +164,23 @@ def test_table_read_after_write_and_other_examples_untouched():
     np.testing.assert_array_equal(table.read(tf.range(10)).numpy()[:, others], before[:, others])
 
 
-def test_table_layout():
-    """Chain k of example b is row [b, k] of the table, whichever order examples are asked in."""
-    table = ChainTable(**TABLE)
-    stored = table.table.numpy()
-    read = table.read(tf.constant([9, 2])).numpy()
-    assert read.shape == (3, 2, 4)
-    for k, (position, example) in itertools.product(range(3), enumerate([9, 2])):
+@pytest.mark.parametrize("num_left", [4, 8, 21])
+def test_table_layout(num_left):
+    """Chain k of example b is row [b, k] of the table, a bit a unit, whichever order examples are asked in."""
+    table = ChainTable(**TABLE | {"num_left": num_left})
+    table.write(tf.constant([9, 2]), tf.constant(random_bits(3, 2, num_left)))
+    stored = np.unpackbits(table.table.numpy(), axis=-1, bitorder="little")[..., :num_left]
+    read = table.read(tf.constant([5, 9, 2])).numpy()
+    assert read.shape == (3, 3, num_left)
+    np.testing.assert_array_equal(read[:, 1:], random_bits(3, 2, num_left))
+    for k, (position, example) in itertools.product(range(3), enumerate([5, 9, 2])):
         np.testing.assert_array_equal(read[k, position], stored[example, k])
+
+
+def test_table_is_small():
+    """The published data and K = 25: a bit a unit, rounded up to a byte for each chain."""
+    table = ChainTable(num_examples=500, num_chains=25, num_left=100, seed=(0, 1)).table
+    assert 100 * table.numpy().nbytes == 50_000 * 25 * 13
 
 
 def test_table_works_in_a_function():

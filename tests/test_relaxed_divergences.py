@@ -88,7 +88,7 @@ def two_groups_sample(zeta_left, left_logits, right_bias, coupling, components=(
     left_logits = tf.broadcast_to(left_logits, tf.shape(zeta_left))
     logits = tf.concat([left_logits, right_bias + zeta_left @ coupling], axis=-1)[:, None]  # [n, 1, units]
     zeta = tf.concat([zeta_left, tf.fill(tf.shape(zeta_left), tf.constant(0.5, tf.float64))], axis=-1)[:, None]
-    return DirectedSample(zeta, logits, logits * np.nan, None, components)
+    return DirectedSample(zeta, logits, logits * np.nan, None, None, components)
 
 
 def test_spike_and_exponential():
@@ -127,7 +127,7 @@ def test_spike_and_exponential_with_four_groups_matches_loops():
     variable = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(variable)
-        sample = DirectedSample(tf.constant(zeta), variable, None, None)
+        sample = DirectedSample(tf.constant(zeta), variable, None, None, None)
         value = spike_and_exponential_to_rbm(sample, as_rbm(machine), tf.constant(1.5, tf.float64), num_groups=4)
     got = tape.gradient(value, variable)
     for k, i in np.ndindex(5, 3):
@@ -218,7 +218,7 @@ def two_units_sample(relaxation, points, left_logits, right_bias, coupling):
     right_outputs = right_bias + left @ coupling
     right = relaxation.reparameterize(points[:, 1:], right_outputs)
     zeta, logits = (tf.concat(parts, axis=-1)[:, None] for parts in ((left, right), (left_outputs, right_outputs)))
-    return DirectedSample(zeta, logits, None, None, relaxation.log_components(zeta, logits))
+    return DirectedSample(zeta, logits, None, None, None, relaxation.log_components(zeta, logits))
 
 
 @pytest.mark.parametrize("coupled", [0.0, 0.6])
@@ -331,7 +331,7 @@ def test_gaussian_integral():
         given = outputs + tf.zeros([len(points), 1], tf.float64)
         zeta = relaxation.reparameterize(tf.constant(points), given)[:, None]
         components = relaxation.log_components(zeta, given[:, None])
-        sample = DirectedSample(zeta, given[:, None, :2], None, None, components)
+        sample = DirectedSample(zeta, given[:, None, :2], None, None, None, components)
         prior = RBM(*prior)
         return weights, gaussian_integral_to_rbm(sample, prior, exact_log_z(prior), least_beta=beta)[:, 0]
 
@@ -348,7 +348,7 @@ def test_all_vanish_where_q_is_p():
     logits, rng = np.array([0.7, -0.4, 1.2, -2.0]), np.random.default_rng(5)
     prior, zeta = (logits[:2], logits[2:], np.zeros([2, 2])), rng.uniform(0.01, 0.99, size=[6, 1, 4])
     components = LogComponents(*map(tf.constant, reference_models.exponential(zeta, 12.0)))
-    sample = DirectedSample(tf.constant(zeta), tf.constant(logits + 0 * zeta), None, None, components)
+    sample = DirectedSample(tf.constant(zeta), tf.constant(logits + 0 * zeta), None, None, None, components)
     value = overlapping_to_rbm(sample, as_rbm(prior), tf.constant(reference.log_z(prior)))
     np.testing.assert_allclose(value, np.zeros([6, 1]), atol=1e-12)
     value = mixture_to_rbm(sample, as_rbm(prior), tf.constant(reference.log_z(prior)))
