@@ -20,6 +20,7 @@ from dvae.monitoring import Monitor
 from dvae.run_directory import RunDirectory, write_json
 from dvae.train_state import TrainState
 from dvae.training import Trainer, new_state
+from models import relaxed_prior
 from samplers import diagnostics
 
 _PICTURES = 40
@@ -163,7 +164,8 @@ class Experiment:
         names = ("nll", "nll_standard_error", "elbo", "log_z", "log_z_standard_error", "effective_sample_size")
         values = {name: getattr(evaluation, name) for name in names}
         seconds = time.perf_counter() - start
-        values |= {"tracked_log_z_drift": drift, "evaluation_seconds": seconds} | self._prior_mixing(prior_state.left)
+        values |= {"tracked_log_z_drift": drift, "evaluation_seconds": seconds}
+        values |= self._prior_diagnostics(prior_state.left)
         monitor.scalars("valid", self.step, values)
         monitor.images(self.step, self._pictures(self.inference.functions))
         monitor.histograms(self.step, self._parameters())
@@ -173,11 +175,12 @@ class Experiment:
             + (", the best so far" if best else "")
         )
 
-    def _prior_mixing(self, left: tf.Tensor) -> dict[str, float]:
-        """How well Gibbs chains that start from the prior's particles mix."""
-        seed = tf.constant([self.config.seed, self.step])
-        mixing = diagnostics.mixing(self.state.model.prior.rbm(), left, num_sweeps=_MIXING_SWEEPS, seed=seed)
-        return {f"prior_{name}": float(value) for name, value in mixing._asdict().items()}
+    def _prior_diagnostics(self, left: tf.Tensor) -> dict[str, float]:
+        """How well Gibbs chains that start from the prior's particles mix, and how strong its couplings are."""
+        seed, prior = tf.constant([self.config.seed, self.step]), self.state.model.prior.rbm()
+        values = diagnostics.mixing(prior, left, num_sweeps=_MIXING_SWEEPS, seed=seed)._asdict()
+        values["smallest_eigenvalue"] = relaxed_prior.smallest_eigenvalue(prior)
+        return {f"prior_{name}": float(value) for name, value in values.items()}
 
     def _pictures(self, functions) -> dict[str, np.ndarray]:
         seed = tf.constant([self.config.seed, 0])

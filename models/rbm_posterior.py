@@ -114,14 +114,16 @@ class RBMPosterior(Posterior):
 
     def sample_relaxed(self, x, *, num_samples, seed, chains) -> RBMSample:
         rbm = self.rbm(x, training=True)
-        return RBMSample(*self._sweeps(rbm, chains, num_samples=num_samples, seed=seed), rbm)
+        return RBMSample(*self.sweeps(rbm, chains, num_samples=num_samples, seed=seed), rbm)
 
     def frozen(self, sample: RBMSample) -> RBMSample:
         return sample._replace(means=sample.zeta, rbm=sample.rbm.frozen())
 
     @tf.function(jit_compile=True)
-    def _sweeps(self, rbm: RBM, chains: tf.Tensor, *, num_samples: int, seed: tf.Tensor):
-        """The sweeps of Algorithm 1: `zeta`, `means` and `chains` of an `RBMSample`."""
+    def sweeps(
+        self, rbm: RBM, chains: tf.Tensor, *, num_samples: int, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The sweeps of Algorithm 1, given a batch of machines: `zeta`, `means` and `chains` of an `RBMSample`."""
         gibbs_seed, relaxed_seed = tf.unstack(tf.random.split(seed, 2))
         chains = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
         chains = tf.ensure_shape(chains, [num_samples, None, self.num_left])

@@ -16,6 +16,7 @@ from dvae.experiment import Experiment
 from dvae.published import fill_in
 from dvae.run_directory import RunDirectory
 
+_WEIGHED = {"objective": "iw", "num_samples": 3}
 # Every system with the numbers of groups it is published with; a new system without a case here fails a test.
 SYSTEM_CASES = {
     "dvae_spike_exp-2-groups": {"model": "dvae_spike_exp", "num_groups": 2},
@@ -27,11 +28,14 @@ SYSTEM_CASES = {
     "dvaes_exp-2-groups": {"model": "dvaes_exp", "num_groups": 2},
     "dvaes_unexp-2-groups": {"model": "dvaes_unexp", "num_groups": 2, "shared_context": False},
     "dvaes_power": {"model": "dvaes_power"},
+    "dvaes_gauss_int-iw": {"model": "dvaes_gauss_int", "num_groups": 2} | _WEIGHED,
     "dvaess": {"model": "dvaess"},
+    "dvaess-iw": {"model": "dvaess"} | _WEIGHED,
     "gumbolt": {"model": "gumbolt"},
     "gumbolt-2-groups": {"model": "gumbolt", "num_groups": 2},
     "pwl": {"model": "pwl"},
     "pwl-2-groups": {"model": "pwl", "num_groups": 2},
+    "pwl-2-groups-iwae": {"model": "pwl", "num_groups": 2, "iw_gradient": "iwae"} | _WEIGHED,
     "pwl-4-groups": {"model": "pwl", "num_groups": 4},
 }
 

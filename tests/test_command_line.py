@@ -161,6 +161,8 @@ def test_mistakes_in_flags(tmp_path):
         (["--model=dvaess", "--num_groups=2"], ["--num_groups=2"]),
         (["--model=dvaess", "--noshared_context"], ["--noshared_context", "dvaess"]),
         (["--objective=mcmcmc"], ["--objective=mcmcmc"]),
+        (["--objective=iw", "--model=dvaepp_exp"], ["--objective=iw", "dvaepp_exp", "elbo", "dvaes_exp"]),
+        (["--objective=iw", "--iw_gradient=vimco"], ["--iw_gradient=vimco", "dreg"]),
         (["--num_steps=many"], ["num_steps", "many"]),
         (["--num_steps=0"], ["--num_steps=0"]),
         (["--learning_rate=nan"], ["--learning_rate=nan"]),

@@ -179,3 +179,27 @@ def test_densities_of_relaxed_units_are_those_of_their_groups(shared):
 
 def test_a_transform_has_no_densities():
     assert Parts(2).posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None).log_components == ()
+
+
+@pytest.mark.parametrize(("name", "shared"), [("pwl", True), ("dvaes_gauss_int", False)])
+def test_a_frozen_sample_is_a_function_of_zeta_alone(name, shared):
+    """The same densities; no derivative in the encoder but through zeta; moving averages stay where they are."""
+    posterior = Parts(2, shared, name).posterior
+    sample = posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None)
+    averages = [variable.numpy() for variable in posterior.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch(sample.zeta)
+        frozen = posterior.frozen(sample)
+        total = tf.reduce_sum(frozen.logits[..., 2:] ** 2)
+    variables = [variable.value for variable in posterior.trainable_variables]
+    of_zeta, *of_variables = tape.gradient(total, [sample.zeta, *variables], unconnected_gradients="zero")
+    assert np.all(np.abs(of_zeta[..., :2]) > 1e-4)
+    for gradient in [of_zeta[..., 2:], *of_variables]:
+        np.testing.assert_array_equal(gradient, tf.zeros_like(gradient))
+    assert frozen.means is sample.zeta
+    for got, wanted in zip(
+        (frozen.logits, *frozen.log_components), (sample.logits, *sample.log_components), strict=True
+    ):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    for before, variable in zip(averages, posterior.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable, before)

@@ -12,7 +12,12 @@ import tensorflow as tf
 from reference import finite_differences
 
 from models.directed_posterior import DirectedSample
-from models.divergences import directed_to_rbm, rbm_to_rbm_without_log_z_phi
+from models.divergences import (
+    directed_to_rbm,
+    rbm_to_rbm_without_log_z_phi,
+    relaxed_directed_to_rbm,
+    relaxed_rbm_to_rbm_without_log_z_phi,
+)
 from models.rbm_posterior import RBMSample
 from samplers.log_partition import exact_log_z
 from samplers.rbm import RBM
@@ -175,3 +180,50 @@ def test_gradient_vanishes_where_q_is_p():
         value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
     np.testing.assert_allclose(value, np.full([4, 1], reference.log_z(PRIOR)), rtol=1e-14)
     np.testing.assert_allclose(tape.gradient(value, units), np.zeros([4, 1, N + M]), atol=1e-14)
+
+
+# Single relaxed samples, for importance weights.
+
+ZETA = np.random.default_rng(8).uniform(size=[3, 2, N + M])
+
+
+def cross_entropies():
+    return [[reference.energy(PRIOR, z[:N], z[N:]) + reference.log_z(PRIOR) for z in row] for row in ZETA]
+
+
+def test_ratio_of_a_directed_posterior_matches_loops():
+    """Extended to relaxed units; and on binary ones, averaged over q, it is the enumerated KL."""
+    logits = np.random.default_rng(9).normal(size=ZETA.shape)
+    sample = DirectedSample(tf.constant(ZETA), tf.constant(logits), None, None, None)
+    log_q = reference_models.log_bernoulli(ZETA, logits)
+    value = divergence(relaxed_directed_to_rbm, sample, PRIOR)
+    np.testing.assert_allclose(value, log_q + cross_entropies(), rtol=1e-12)
+
+    states = tf.constant(STATES[:, None])
+    sample = DirectedSample(states, tf.constant(LOGITS) + tf.zeros_like(states), None, None, None)
+    value = divergence(relaxed_directed_to_rbm, sample, PRIOR)[:, 0].numpy()
+    np.testing.assert_allclose(np.exp(log_factorial(LOGITS)) @ value, kl(log_factorial(LOGITS)), rtol=1e-12)
+
+
+def test_ratio_of_an_rbm_posterior_and_the_gradient_of_its_log_z_match_loops():
+    """In each machine's parameters: its relaxed energy, and log Z_phi by the mean over that example's chains."""
+    machines = reference.machine(4, N, M, batch=(2,))
+    chains = np.random.default_rng(5).integers(0, 2, [3, 2, N]).astype(float)
+    rbm = RBM(*map(tf.constant, machines))
+    with tf.GradientTape() as tape:
+        tape.watch(rbm)
+        sample = RBMSample(tf.constant(ZETA), None, tf.constant(chains), rbm)
+        value = divergence(relaxed_rbm_to_rbm_without_log_z_phi, sample, PRIOR)
+        total = tf.reduce_sum(value)
+    members = [reference.member(machines, b) for b in range(2)]
+    log_q = [[-reference.energy(member, z[:N], z[N:]) for member, z in zip(members, row, strict=True)] for row in ZETA]
+    np.testing.assert_allclose(value, np.array(log_q) + cross_entropies(), rtol=1e-12)
+
+    def log_q_with_chains(member, b):
+        log_z = -np.mean([reference.free_energy(member, left) for left in chains[:, b]])
+        return sum(-reference.energy(member, z[:N], z[N:]) - log_z for z in ZETA[:, b])
+
+    for number, gradient in enumerate(tape.gradient(total, rbm)):
+        for b, member in enumerate(members):
+            replaced = lambda parameter: log_q_with_chains((*member[:number], parameter, *member[number + 1 :]), b)  # noqa: B023, E731
+            np.testing.assert_allclose(gradient[b], finite_differences(replaced, member[number]), rtol=1e-6, atol=1e-8)

@@ -145,6 +145,17 @@ def test_best_on_validation_is_what_is_exported(finished_run):
     assert finished_run.results["step"] == min(evaluations, key=evaluations.get)
 
 
+def test_couplings_of_the_prior_are_watched(finished_run):
+    """The smallest eigenvalue of [[0, W], [W', 0]] at the last evaluation, by NumPy from the last weights."""
+    lines = [json.loads(line) for line in finished_run.experiment.run.metrics_file.read_text().splitlines()]
+    found = [line["prior_smallest_eigenvalue"] for line in lines if "prior_smallest_eigenvalue" in line]
+    variables = finished_run.experiment.state.model.weights
+    [pairwise] = [last for last, v in zip(finished_run.last_weights, variables, strict=True) if v.name == "pairwise"]
+    zeros = np.zeros([4, 4])
+    wanted = np.linalg.eigvalsh(np.block([[zeros, pairwise], [pairwise.T, zeros]]))[0]
+    np.testing.assert_allclose(found[-1], wanted, rtol=1e-4)
+
+
 def test_diverged_training_is_told_in_one_line(tmp_path):
     experiment = open_experiment(small_config(model="pwl"), tmp_path)
     experiment.state.model.likelihood.outputs.bias.assign(np.full(16, np.nan, np.float32))
