@@ -4,10 +4,10 @@
 
 A prior of 3+3 units, a likelihood of 10 pixels, one image, and a posterior q(z | x) with free parameters: an RBM, or
 six independent units. The exact gradient of the ELBO of the discrete model in those parameters comes from enumerating
-all 64 states. Against it stands the mean of the gradient that training uses: Algorithm 1 from exact samples of q (so that
-the bias of chains that have not converged is not in it), or the relaxed directed posterior. Training leaves two things
-out: term I of eq. 9 of DVAE## (how the distribution of the starting state depends on the parameters), and that relaxed
-units are not binary.
+all 64 states. Against it stands the mean of the gradient that training uses: Algorithm 1 from exact samples of q (so
+that the bias of chains that have not converged is not in it), or the relaxed directed posterior. Training leaves two
+things out: term I of eq. 9 of DVAE## (how the distribution of the starting state depends on the parameters), and that
+relaxed units are not binary.
 
 Printed, averaged over posteriors with random parameters: the length of the bias over that of the exact gradient, the
 cosine between the mean gradient and the exact one, and the standard deviation of one draw (the square root of the total
