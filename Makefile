@@ -25,8 +25,9 @@ train: $(READY)  ## train DVAE## on the built-in digits, evaluate and export it:
 test: $(READY)  ## run the test suite
 	$(BIN)/python -m pytest -q $(WORKERS)
 
+# Long tests pay for optimised compilation, which tests/conftest.py turns off.
 test-slow: $(READY)  ## run the long tests too
-	$(BIN)/python -m pytest -q -m "slow or not slow" $(WORKERS)
+	XLA_FLAGS= $(BIN)/python -m pytest -q -m "slow or not slow" $(WORKERS)
 
 check: $(READY)  ## lint, format check and tests
 	$(BIN)/ruff check .

@@ -61,6 +61,27 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     return GibbsState(from_columns(left), from_columns(right))
 
 
+@tf.function
+def sweep_in_parts(
+    rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor, num_parts: int = 2
+) -> GibbsState:
+    """`sweep` for many chains: parts of them, which run at the same time.
+
+    On a CPU one part draws its random numbers while another multiplies; on two cores that took 10 to 20 % off the time
+    of a thousand chains. Within a function that is compiled as a whole, and on a GPU, use `sweep`.
+
+    Args, Returns: as for `sweep`; other random numbers, as each part has a seed of its own.
+      num_parts: at most the number of chains.
+    """
+    bounds = [tf.shape(left)[0] * i // num_parts for i in range(num_parts + 1)]
+    seeds = tf.unstack(tf.random.split(seed, num_parts))
+    parts = [
+        sweep(rbm, left[first:last], part_seed, num_sweeps=num_sweeps)
+        for first, last, part_seed in zip(bounds[:-1], bounds[1:], seeds, strict=True)
+    ]
+    return GibbsState(*(tf.concat(sides, axis=0) for sides in zip(*parts, strict=True)))
+
+
 class Columns(NamedTuple):
     """An RBM for states in columns, `[*batch, units, chains]`. To be used inside an XLA-compiled function only."""
 
