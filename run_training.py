@@ -1,4 +1,4 @@
-"""Trains a discrete variational autoencoder: DVAE##, PWL or GumBolt.
+"""Trains a discrete variational autoencoder: DVAE##, PWL, GumBolt, DVAE#, DVAE++ or DVAE.
 
     python run_training.py --model=dvaess --dataset=digits --log_dir=runs/digits
 
@@ -14,6 +14,7 @@ from dvae import command_line
 from dvae.config import define_flags, from_flags
 from dvae.data import BatchOrder, load_dataset
 from dvae.experiment import Experiment
+from dvae.problems import problem_of
 from dvae.published import fill_in
 from dvae.run_directory import RunDirectory
 from dvae.summary import describe_results, describe_run
@@ -23,6 +24,7 @@ def main() -> None:
     config = fill_in(from_flags(flags.FLAGS))
     dataset = load_dataset(config.dataset, config.data_dir)
     order = BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
+    problem = problem_of(config, dataset)
     run = RunDirectory(config.log_dir)
     run.open(config, dataset, resume=flags.FLAGS.resume)
     print(describe_run(config, dataset), flush=True)
@@ -30,7 +32,7 @@ def main() -> None:
         print("this run is complete; its results:")
         results = json.loads(run.results_file.read_text())
     else:
-        experiment = Experiment(config, dataset, order, run)
+        experiment = Experiment(problem, order, run)
         experiment.train()
         results = experiment.finish()
     print(describe_results(results, run.path))

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from training_iteration_torch import TrainingIteration
 
-from dvae import training
+from dvae.autoencoding import Autoencoding
 from dvae.config import Config
 from dvae.data import BatchOrder, make_dataset
 from dvae.published import fill_in
@@ -32,7 +32,8 @@ def ours(num_examples: int):
     images = (rng.random((num_examples, 784)) < 0.13).astype(np.uint8)
     dataset = make_dataset("random", train=images, valid=images[:100], test=images[:100])
     config = fill_in(Config(dataset="binarized_mnist", model="dvaess"))
-    trainer = training.Trainer(config, dataset, training.new_state(config, dataset))
+    problem = Autoencoding(config, dataset)
+    trainer = problem.trainer(problem.new_state())
     order = BatchOrder(num_examples=num_examples, batch_size=config.batch_size, seed=0)
 
     def run(num_steps: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from dvae.errors import UserError
-from dvae.systems import IW_GRADIENTS, OBJECTIVES, PRIOR_SAMPLERS, SYSTEMS, objective_of
+from dvae.systems import IW_GRADIENTS, OBJECTIVES, PRIOR_SAMPLERS, SYSTEMS
 
 
 def _setting(default: Any, group: str, help_text: str, **rules: Any) -> Any:
@@ -31,7 +31,7 @@ class Config:
         True, "Model", "groups of a directed posterior share one hidden network; if not, each has its own"
     )
     hidden_units: int = _setting(200, "Model", "width of the hidden layers", least=1)
-    hidden_layers: int = _setting(2, "Model", "hidden layers of encoder and decoder", least=0)
+    hidden_layers: int | None = _setting(None, "Model", "hidden layers of encoder and decoder", least=0)
     beta: float | None = _setting(None, "Model", "sharpness of the relaxation (dvaes_gauss_int: the least)", above=0.0)
     num_gibbs_sweeps: int = _setting(10, "Model", "s, binary sweeps of dvaess's posterior in a step", least=1)
     num_relaxed_sweeps: int = _setting(1, "Model", "t, relaxed sweeps of dvaess's posterior in a step", least=1)
@@ -41,11 +41,16 @@ class Config:
     )
     data_dir: str = _setting("data", "Data", "folder of the data files; what is missing there is downloaded")
 
-    objective: str = _setting("elbo", "Objective", "what is maximised", choices=tuple(OBJECTIVES))
-    iw_gradient: str = _setting(
-        "dreg", "Objective", "gradient of the iw objective in the encoder", choices=tuple(IW_GRADIENTS)
+    objective: str = _setting("elbo", "Objective", "what is maximised", choices=(*OBJECTIVES, "structured"))
+    iw_gradient: str | None = _setting(
+        None, "Objective", "gradient of the iw objective in the encoder", choices=tuple(IW_GRADIENTS)
     )
-    num_samples: int = _setting(1, "Objective", "K, samples per example in training", least=1)
+    num_samples: int = _setting(1, "Objective", "K, samples per example in training (iw: 5 or 25)", least=1)
+    observed: str | None = _setting(
+        None,
+        "Objective",
+        "what structured prediction is given: top or left half, a fraction of the pixels row by row, or an .npy mask",
+    )
     kl_warmup: float = _setting(0.3, "Objective", "fraction of training in which the KL weight rises", least=0, most=1)
     weight_decay: float = _setting(
         1e-4, "Objective", "c in the penalty c * sum(w^2) / 2 of kernels, scales and couplings", least=0
@@ -62,7 +67,7 @@ class Config:
 
     num_steps: int | None = _setting(None, "Training", "parameter updates", least=1)
     batch_size: int = _setting(100, "Training", "examples in a step", least=2)
-    learning_rate: float = _setting(3e-3, "Training", "base rate of Adam; scheduled as published", above=0.0)
+    learning_rate: float | None = _setting(None, "Training", "base rate of Adam; scheduled as published", above=0.0)
     seed: int = _setting(0, "Training", "of the weights, the data's order and all sampling", least=0, most=2**31 - 1)
     strategy: str = _setting("default", "Training", "devices: one", choices=("default",))
 
@@ -85,18 +90,22 @@ class Config:
     log_z_chains: int = _setting(1024, "Final evaluation", "AIS chains for the prior's log Z", least=2)
 
     def validate(self) -> None:
-        """Raises `UserError` for the first setting that breaks a rule. `None`s are filled in before."""
+        """Raises `UserError` for the first setting that breaks a rule. Only what does not apply is still `None`."""
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         if self.num_groups > SYSTEMS[self.model].most_groups:
             raise UserError(f"--num_groups={self.num_groups}: must be 1 for {self.model}, whose posterior is one RBM")
         if not self.shared_context and SYSTEMS[self.model].most_groups == 1:
             raise UserError(f"--noshared_context: {self.model}'s posterior is one RBM, without groups; leave it out")
-        if objective_of(self).weighs and SYSTEMS[self.model].log_ratio is None:
+        if self.observed is not None and self.objective != "structured":
+            raise UserError(f"--observed={self.observed}: is for --objective=structured; leave it out")
+        if self.iw_gradient is not None and self.objective != "iw":
+            raise UserError(f"--iw_gradient={self.iw_gradient}: is for --objective=iw; leave it out")
+        if self.objective == "iw" and SYSTEMS[self.model].log_ratio is None:
             weighed = ", ".join(name for name, system in SYSTEMS.items() if system.log_ratio is not None)
             raise UserError(
-                f"--objective={self.objective}: {self.model} has no density of a relaxed sample to weigh it by; "
-                f"must be elbo, or --model one of {weighed}"
+                f"--objective=iw: {self.model} has no importance weight of a relaxed sample; must be elbo or "
+                f"structured, or --model one of {weighed}"
             )
         if self.num_latents % (2 * self.num_groups):
             raise UserError(
@@ -110,6 +119,8 @@ class Config:
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
+    if value is None:
+        return
     rules, flag = field.metadata, f"--{field.name}={value}"
     if "choices" in rules and value not in rules["choices"]:
         raise UserError(f"{flag}: must be one of {', '.join(rules['choices'])}")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from dvae.data import load_dataset, spread
 from dvae.data.dataset import SPLITS
 from dvae.errors import UserError
-from dvae.evaluation import evaluate, exact_nll, num_pixels, results_of
+from dvae.evaluation import evaluate, exact_nll, has_prior, num_pixels, results_of
 from dvae.exporting import read_origin
 from dvae.run_directory import RunDirectory, write_json
 
@@ -88,6 +88,8 @@ def run(settings: Settings) -> dict[str, Any]:
             f"--dataset={dataset_name}: has {dataset.num_pixels} pixels, the model in {folder} has "
             f"{num_pixels(functions)}: must be alike"
         )
+    if settings.log_z_error is not None and not has_prior(functions):
+        raise UserError(f"--log_z_error={settings.log_z_error:g}: the model in {folder} has no prior; leave it out")
     images = dataset.split(settings.split)
     images = images[spread(len(images), settings.num_examples or len(images))]
     if settings.posterior_temperatures is not None:

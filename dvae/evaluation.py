@@ -22,7 +22,7 @@ RESULTS = (
 
 _ROWS = 20_000  # decoder rows (examples x samples) in one call: bounds the memory
 _ENUMERABLE_LATENTS = 20
-_BLOCK_BITS, _IMAGES = 12, 1000  # states and images of a block
+_BLOCK_BITS, _IMAGES = 12, 100  # states and images of a block
 
 
 class Evaluation(NamedTuple):
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
       nll: `-mean_x log p(x)`, importance-weighted with `num_samples` samples an example.
       nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
       elbo: mean evidence lower bound of the discrete model.
-      log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`.
+      log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior.
       effective_sample_size: of the importance weights, mean over examples.
     """
 
@@ -41,8 +41,8 @@ class Evaluation(NamedTuple):
     nll: float
     nll_standard_error: float | None
     elbo: float
-    log_z: float
-    log_z_standard_error: float
+    log_z: float | None
+    log_z_standard_error: float | None
     effective_sample_size: float
 
 
@@ -61,6 +61,8 @@ def evaluate(
 
         log p(x) = log mean_k w_k p(x, z_k) / q(z_k | x)
 
+    A model of structured prediction has no prior: `log p(x_2 | x_1) = log mean_k w_k p(x_2 | z_k)` takes its place.
+
     Args:
       functions: the signatures of `dvae.exporting`.
       images: binary, `[n, D]`.
@@ -77,11 +79,13 @@ def evaluate(
         chains, temperatures = tf.constant(log_z_chains), tf.constant(num_temperatures)
         return LogZ(**functions["log_partition"](num_chains=chains, num_temperatures=temperatures, seed=seed))
 
-    if log_z_error is None:
+    partition = None
+    if has_prior(functions) and log_z_error is None:
         partition = partition_by(log_z_temperatures, log_z_seed)
-    else:
+    elif has_prior(functions):
         most = log_z_temperatures
         partition = refine(partition_by, standard_error=log_z_error, most_temperatures=most, seed=log_z_seed).estimate
+    of_prior = {"log_z": partition.log_z} if partition else {}
     block = min(max(1, _ROWS // num_samples), len(images))
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
@@ -91,8 +95,8 @@ def evaluate(
             outputs = functions["log_likelihood"](
                 x=tf.constant(images[rows], tf.float32),
                 num_samples=tf.constant(num_samples),
-                log_z=partition.log_z,
                 seed=tf.random.fold_in(samples_seed, first),
+                **of_prior,
             )
             for name, values in outputs.items():
                 per_image.setdefault(name, []).append(values.numpy())
@@ -105,8 +109,8 @@ def evaluate(
         nll=float(-log_likelihood.mean()),
         nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(images) > 1 else None,
         elbo=float(values["elbo"].mean()),
-        log_z=float(partition.log_z),
-        log_z_standard_error=float(partition.standard_error),
+        log_z=float(partition.log_z) if partition else None,
+        log_z_standard_error=float(partition.standard_error) if partition else None,
         effective_sample_size=float(values["effective_sample_size"].mean()),
     )
 
@@ -114,26 +118,44 @@ def evaluate(
 def exact_nll(functions: Functions, images: np.ndarray) -> float | None:
     """`-mean_x log sum_z p(x | z) p(z)` by enumeration of all latents, nats; None if there are more than 20.
 
-    Independent of posterior, importance weights and AIS: it uses the decoder and the prior's energy only.
+    Independent of posterior, importance weights and AIS: it uses the decoder and the prior's energy only. In structured
+    prediction it is `-mean_x log sum_z p(x_2 | z) q(z | x_1)`, with q normalised by its sum over all z.
     """
     num_latents = _input_width(functions["decode"], "z")
     if num_latents > _ENUMERABLE_LATENTS:
         return None
     images = images.astype(np.float32)
-    log_joint = np.full(len(images), -np.inf)  # log sum_z exp(-E(z)) p(x | z)
-    log_z = -np.inf
+    log_sum = np.full(len(images), -np.inf)  # log sum_z exp(log f(z)) p(x | z), f the unnormalised p(z) or q(z | x_1)
+    log_normaliser = np.full(len(images), -np.inf)  # log sum_z f(z)
     for first in range(0, 2**num_latents, 2**_BLOCK_BITS):
         numbers = np.arange(first, min(first + 2**_BLOCK_BITS, 2**num_latents))
-        z = ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32)
-        logits = functions["decode"](z=tf.constant(z))["logits"].numpy()  # [S, D]
-        log_prior = -functions["prior_energy"](z=tf.constant(z))["energy"].numpy().astype(np.float64)
-        normaliser = np.logaddexp(0, logits.astype(np.float64)).sum(axis=1)
+        terms = _enumerated(functions, ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32))
         for start in range(0, len(images), _IMAGES):
             rows = slice(start, start + _IMAGES)
-            block = scipy.special.logsumexp(images[rows] @ logits.T - normaliser + log_prior, axis=1)  # of [n, S]
-            log_joint[rows] = np.logaddexp(log_joint[rows], block)
-        log_z = np.logaddexp(log_z, scipy.special.logsumexp(log_prior))
-    return float(-(log_joint - log_z).mean())
+            log_likelihood, log_f = terms(images[rows])
+            for total, block in ((log_sum, log_likelihood + log_f), (log_normaliser, log_f)):
+                total[rows] = np.logaddexp(total[rows], scipy.special.logsumexp(block, axis=1))
+    return float(-(log_sum - log_normaliser).mean())
+
+
+def _enumerated(functions: Functions, z: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """For images `[n, D]`: `log p(x | z) [n, S]` of latents `z [S, units]`, and their log f, `[n, S]` or `[1, S]`."""
+    if not has_prior(functions):
+
+        def conditional(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            outputs = functions["log_likelihood_given"](x=tf.constant(images), z=tf.constant(z))
+            return tuple(outputs[name].numpy().astype(np.float64) for name in ("log_likelihood", "log_q"))
+
+        return conditional
+    logits = functions["decode"](z=tf.constant(z))["logits"].numpy()  # [S, D]
+    log_prior = -functions["prior_energy"](z=tf.constant(z))["energy"].numpy().astype(np.float64)[None]
+    normaliser = np.logaddexp(0, logits.astype(np.float64)).sum(axis=1)
+    return lambda images: (images @ logits.T - normaliser, log_prior)
+
+
+def has_prior(functions: Functions) -> bool:
+    """Whether the model has a prior p(z), whose log Z is to be estimated; one of structured prediction has none."""
+    return "prior_energy" in functions
 
 
 def results_of(evaluation: Evaluation, *, exact_nll: float | None, **context: Any) -> dict[str, Any]:

@@ -11,38 +11,32 @@ import numpy as np
 import tensorflow as tf
 
 from dvae import pictures
-from dvae.config import Config
-from dvae.data import BatchOrder, Dataset, spread
+from dvae.data import BatchOrder, spread
 from dvae.errors import UserError
-from dvae.evaluation import evaluate, exact_nll, results_of
-from dvae.exporting import InferenceModel
+from dvae.evaluation import Functions, evaluate, exact_nll, results_of
 from dvae.monitoring import Monitor
+from dvae.problem import Problem
 from dvae.run_directory import RunDirectory, write_json
-from dvae.train_state import TrainState
-from dvae.training import Trainer, new_state
-from models import relaxed_prior
-from samplers import diagnostics
 
 _PICTURES = 40
 _HISTOGRAM_EXAMPLES = 100
-_MIXING_SWEEPS = 50
 
 
 class Experiment:
     """One training run in a run directory.
 
     Args:
-      config: filled in and validated.
-      dataset: as named in it.
-      order: in which its training examples are visited.
+      problem: with its settings and its data.
+      order: in which the training examples are visited.
       run: opened for this configuration.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, order: BatchOrder, run: RunDirectory) -> None:
-        self.config, self.dataset, self.order, self.run = config, dataset, order, run
-        self.state: TrainState = new_state(config, dataset)
-        self.trainer = Trainer(config, dataset, self.state)
-        self.inference = InferenceModel(self.state.model)
+    def __init__(self, problem: Problem, order: BatchOrder, run: RunDirectory) -> None:
+        self.problem, self.order, self.run = problem, order, run
+        self.config, self.dataset = problem.config, problem.dataset
+        self.state = problem.new_state()
+        self.trainer = problem.trainer(self.state)
+        self.exportable = problem.exportable(self.state.model)
         self._compile_seconds: float | None = None
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         checkpoint = self.state.checkpoint(seconds=self.seconds)
@@ -83,7 +77,7 @@ class Experiment:
         self.state.model.posterior.anneal_for(config.test_temperatures)
         origin = {"step": int(self.state.best_step), "seconds": float(self.seconds)}
         described = {"settings": dataclasses.asdict(config), "checksum": self.dataset.checksum}
-        self.inference.save(self.run.saved_model, origin=described | origin)
+        self.exportable.save(self.run.saved_model, origin=described | origin)
         functions = tf.saved_model.load(str(self.run.saved_model)).signatures
         images = self.dataset.test[spread(len(self.dataset.test), config.test_examples)]
         evaluation = evaluate(
@@ -150,55 +144,31 @@ class Experiment:
         posterior.anneal_for(config.valid_temperatures)
         images = self.dataset.valid[spread(len(self.dataset.valid), config.valid_examples)]
         evaluation = evaluate(
-            self.inference.functions,
+            self.exportable.functions,
             images,
             num_samples=config.valid_samples,
             log_z_chains=config.log_z_chains,
             log_z_temperatures=config.valid_log_z_temperatures,
             seed=config.seed,
         )
-        prior_state = self.state.read_prior()
-        drift = float(prior_state.log_z) - evaluation.log_z
-        self.state.write_prior(prior_state.anchored(evaluation.log_z))
+        further = self.problem.after_evaluation(self.state, evaluation)
         best = self.state.keep_if_best(evaluation.nll)
         names = ("nll", "nll_standard_error", "elbo", "log_z", "log_z_standard_error", "effective_sample_size")
         values = {name: getattr(evaluation, name) for name in names}
         seconds = time.perf_counter() - start
-        values |= {"tracked_log_z_drift": drift, "evaluation_seconds": seconds}
-        values |= self._prior_diagnostics(prior_state.left)
-        monitor.scalars("valid", self.step, values)
-        monitor.images(self.step, self._pictures(self.inference.functions))
-        monitor.histograms(self.step, self._parameters())
+        monitor.scalars("valid", self.step, values | further | {"evaluation_seconds": seconds})
+        monitor.images(self.step, self._pictures(self.exportable.functions))
+        images, seed = self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.constant([config.seed, 0])
+        monitor.histograms(self.step, self.problem.parameters(self.state.model, images, seed))
         monitor.say(
             f"step {self.step}: validation NLL {evaluation.nll:.2f} nats "
             f"({evaluation.num_examples} examples, {evaluation.num_samples} samples)"
             + (", the best so far" if best else "")
         )
 
-    def _prior_diagnostics(self, left: tf.Tensor) -> dict[str, float]:
-        """How well Gibbs chains that start from the prior's particles mix, and how strong its couplings are."""
-        seed, prior = tf.constant([self.config.seed, self.step]), self.state.model.prior.rbm()
-        values = diagnostics.mixing(prior, left, num_sweeps=_MIXING_SWEEPS, seed=seed)._asdict()
-        values["smallest_eigenvalue"] = relaxed_prior.smallest_eigenvalue(prior)
-        return {f"prior_{name}": float(value) for name, value in values.items()}
-
-    def _pictures(self, functions) -> dict[str, np.ndarray]:
-        seed = tf.constant([self.config.seed, 0])
+    def _pictures(self, functions: Functions) -> dict[str, np.ndarray]:
         originals = self.dataset.valid[spread(len(self.dataset.valid), _PICTURES)]
-        samples = functions["generate"](num_samples=tf.constant(2 * _PICTURES), seed=seed)["probabilities"]
-        reconstructions = functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed)["probabilities"]
-        pairs = pictures.beside(originals, reconstructions.numpy())
-        shape = self.dataset.image_shape
-        return {
-            "prior_samples": pictures.grid(samples.numpy(), shape),
-            "originals_and_reconstructions": pictures.grid(pairs, shape, columns=min(len(originals), pictures.COLUMNS)),
-        }
-
-    def _parameters(self) -> dict[str, tf.Tensor]:
-        values = {f"prior/{name}": value for name, value in self.state.model.prior.rbm()._asdict().items()}
-        x = tf.constant(self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.float32)
-        parameters = self.state.model.posterior.parameters(x, seed=tf.constant([self.config.seed, 0]))
-        return values | {f"posterior/{name}": value for name, value in parameters.items()}
+        return self.problem.pictures(functions, originals, tf.constant([self.config.seed, 0]))
 
     def _next_stop(self) -> int:
         """The next step at which there is something to do."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from dvae.data.observed import ObservedPart
 from dvae.run_directory import partial_of
 from models.autoencoder import DiscreteVAE
+from models.conditional import ConditionalModel
 from samplers import annealed_importance, gibbs, population_annealing
 from samplers.annealing_path import uniform_base
 from samplers.annealing_schedules import linear_betas
@@ -24,36 +26,36 @@ _COUNT = tf.TensorSpec([], tf.int32, "num_samples")
 _PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
 
 
-class InferenceModel(tf.Module):
+class ExportableModel(tf.Module):
     """A model's signatures as functions of named tensors, each returning a dictionary of tensors.
 
     Evaluation in training uses `functions` in place; `save` writes them as a SavedModel, whose `signatures` are the
     same functions.
 
+    Args:
+      model: with a `posterior` and a `likelihood`.
+      posterior_width: pixels that the posterior is given.
+      signatures: a subclass's own: methods, and the specifications of their inputs.
+
     Attributes:
       functions: by signature name.
     """
 
-    def __init__(self, model: DiscreteVAE) -> None:
-        super().__init__(name="inference_model")
+    def __init__(
+        self,
+        model: DiscreteVAE | ConditionalModel,
+        *,
+        posterior_width: int,
+        signatures: Mapping[Callable, Sequence[tf.TensorSpec]],
+    ) -> None:
+        super().__init__(name="exportable_model")
         self.model = model
         # At the top of the saved object, so that whoever loads it can anneal an RBM posterior for longer.
         if hasattr(model.posterior, "num_temperatures"):
             self.posterior_temperatures = model.posterior.num_temperatures
-        x = tf.TensorSpec([None, model.likelihood.num_pixels], tf.float32, "x")
+        x = tf.TensorSpec([None, posterior_width], tf.float32, "x")
         z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
-        log_z = tf.TensorSpec([], tf.float32, "log_z")
-        counts = [tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")]
-        inputs = {
-            self.decode: [z],
-            self.prior_energy: [z],
-            self.sample_prior: [_COUNT, _SEED],
-            self.generate: [_COUNT, _SEED],
-            self.sample_posterior: [x, _COUNT, _SEED],
-            self.reconstruct: [x, _SEED],
-            self.log_partition: [*counts, _SEED],
-            self.log_likelihood: [x, _COUNT, log_z, _SEED],
-        }
+        inputs = {self.decode: [z], self.sample_posterior: [x, _COUNT, _SEED]} | dict(signatures)
         if model.posterior.is_amortized_whole:
             inputs[self.posterior_parameters] = [x]
         self.functions: Mapping[str, Callable[..., dict[str, tf.Tensor]]] = {
@@ -63,6 +65,50 @@ class InferenceModel(tf.Module):
     def decode(self, z):
         """Pixel logits of binary latents."""
         return {"logits": self.model.likelihood.logits(z, training=False)}
+
+    def sample_posterior(self, x, num_samples, seed):
+        """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
+        z, log_q = self.model.posterior.sample(x, num_samples=num_samples, seed=seed)
+        return {"z": z, "log_q": log_q}
+
+    def posterior_parameters(self, x):
+        """The parameters of q(z | x), which depend on x alone."""
+        return self.model.posterior.parameters(x, seed=tf.constant([0, 0]))
+
+    def save(self, folder: Path, *, origin: dict[str, Any]) -> None:
+        """Writes the SavedModel; what was in `folder` before stays whole until the new one is complete.
+
+        Args:
+          folder: where.
+          origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
+        """
+        partial = partial_of(folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        signatures = {name: function.get_concrete_function() for name, function in self.functions.items()}
+        tf.saved_model.save(self, str(partial), signatures=signatures)
+        (partial / _ORIGIN).parent.mkdir()
+        (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+
+class InferenceModel(ExportableModel):
+    """The signatures of an autoencoder."""
+
+    def __init__(self, model: DiscreteVAE) -> None:
+        x = tf.TensorSpec([None, model.likelihood.num_pixels], tf.float32, "x")
+        z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
+        log_z = tf.TensorSpec([], tf.float32, "log_z")
+        counts = [tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")]
+        signatures = {
+            self.prior_energy: [z],
+            self.sample_prior: [_COUNT, _SEED],
+            self.generate: [_COUNT, _SEED],
+            self.reconstruct: [x, _SEED],
+            self.log_partition: [*counts, _SEED],
+            self.log_likelihood: [x, _COUNT, log_z, _SEED],
+        }
+        super().__init__(model, posterior_width=model.likelihood.num_pixels, signatures=signatures)
 
     def prior_energy(self, z):
         """`E(z)` in nats, `p(z) = exp(-E(z)) / Z`."""
@@ -88,11 +134,6 @@ class InferenceModel(tf.Module):
         """Pixel probabilities of latents from the prior."""
         z = self.sample_prior(num_samples, seed)["z"]
         return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z, training=False))}
-
-    def sample_posterior(self, x, num_samples, seed):
-        """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
-        z, log_q = self.model.posterior.sample(x, num_samples=num_samples, seed=seed)
-        return {"z": z, "log_q": log_q}
 
     def reconstruct(self, x, seed):
         """Pixel probabilities of one sample of q(z | x)."""
@@ -121,25 +162,69 @@ class InferenceModel(tf.Module):
             "elbo": tf.reduce_mean(tf.exp(draws.log_weights) * log_ratio, axis=0),
         }
 
-    def posterior_parameters(self, x):
-        """The parameters of q(z | x), which depend on x alone."""
-        return self.model.posterior.parameters(x, seed=tf.constant([0, 0]))
 
-    def save(self, folder: Path, *, origin: dict[str, Any]) -> None:
-        """Writes the SavedModel; what was in `folder` before stays whole until the new one is complete.
+class PredictionModel(ExportableModel):
+    """The signatures of structured prediction: x_2, the target pixels of an example x, from x_1, the observed ones.
 
-        Args:
-          folder: where.
-          origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
+    `sample_posterior` and `posterior_parameters` are of q(z | x_1): their `x` is the observed part; `decode` gives the
+    logits of the target.
+    """
+
+    def __init__(self, model: ConditionalModel, part: ObservedPart) -> None:
+        self.part = ObservedPart(*(tf.constant(pixels) for pixels in part))
+        num_observed, num_target = map(len, part)
+        x = tf.TensorSpec([None, num_observed + num_target], tf.float32, "x")
+        observed = tf.TensorSpec([None, num_observed], tf.float32, "observed")
+        z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
+        signatures = {
+            self.pixels: [],
+            self.predict: [observed, _COUNT, _SEED],
+            self.log_likelihood: [x, _COUNT, _SEED],
+            self.log_likelihood_given: [x, z],
+        }
+        super().__init__(model, posterior_width=num_observed, signatures=signatures)
+
+    def pixels(self):
+        """Which pixels of an example are observed, and which are the target, by number."""
+        return self.part._asdict()
+
+    def predict(self, observed, num_samples, seed):
+        """Target pixels given the observed ones: their probabilities, and draws from `p(x_2 | x_1)`.
+
+        The probabilities `[B, D2]` are the mean over `num_samples` latents; each of the draws `[num_samples, B, D2]`
+        has a latent of its own.
         """
-        partial = partial_of(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        signatures = {name: function.get_concrete_function() for name, function in self.functions.items()}
-        tf.saved_model.save(self, str(partial), signatures=signatures)
-        (partial / _ORIGIN).parent.mkdir()
-        (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        posterior_seed, pixel_seed = tf.unstack(tf.random.split(seed, 2))
+        z, _ = self.model.posterior.sample(observed, num_samples=num_samples, seed=posterior_seed)
+        probabilities = tf.sigmoid(self.model.likelihood.logits(z, training=False))
+        uniform = tf.random.stateless_uniform(tf.shape(probabilities), pixel_seed)
+        return {
+            "probabilities": tf.reduce_mean(probabilities, axis=0),
+            "samples": tf.cast(uniform < probabilities, tf.float32),
+        }
+
+    def log_likelihood(self, x, num_samples, seed):
+        """`log p(x_2 | x_1) = log E_q p(x_2 | z)` by samples, and its effective sample size; nats.
+
+        `E_q log p(x_2 | z)`, a lower bound, goes by the name of the autoencoder's.
+        """
+        observed, target = (tf.gather(x, pixels, axis=1) for pixels in self.part)
+        draws = self.model.posterior.draw(observed, num_samples=num_samples, seed=seed)
+        log_likelihood = self.model.likelihood.log_prob(target, draws.z, training=False)  # [K, B]
+        log_weights = draws.log_weights + log_likelihood
+        return {
+            "log_likelihood": log_mean_exp(log_weights, axis=0),
+            "effective_sample_size": effective_sample_size(log_weights, axis=0),
+            "elbo": tf.reduce_mean(tf.exp(draws.log_weights) * log_likelihood, axis=0),
+        }
+
+    def log_likelihood_given(self, x, z):
+        """`log p(x_2 | z)` and, up to a constant of each x, `log q(z | x_1)` of given latents; nats, `[B, S]`."""
+        observed, target = (tf.gather(x, pixels, axis=1) for pixels in self.part)
+        latents = tf.broadcast_to(z[:, None], [tf.shape(z)[0], tf.shape(x)[0], z.shape[-1]])
+        log_q = self.model.posterior.unnormalised_log_prob(observed, latents)
+        log_likelihood = self.model.likelihood.log_prob(target, z[:, None], training=False)
+        return {"log_likelihood": tf.transpose(log_likelihood), "log_q": tf.transpose(log_q)}
 
 
 def read_origin(folder: Path) -> dict[str, Any]:

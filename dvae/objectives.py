@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+# Names of what each measures; `iw_effective_sample_size` is of 1 to K, of the weights as they are annealed.
+ELBO_METRICS = ("relaxed_log_likelihood",)
+WEIGHTS_METRICS = ("relaxed_log_likelihood", "iw_effective_sample_size")
+
 
 class Objective(NamedTuple):
     """What is differentiated, and what is shown.
@@ -64,9 +68,10 @@ def doubly_reparameterized(log_likelihood: tf.Tensor, log_ratio: tf.Tensor, *, k
         d_phi = sum_k (lambda w~_k^2 + (1 - lambda) w~_k) (d log w_k / d zeta_k) (d zeta_k / d phi)
 
     `log_ratio` must be a function of zeta (and theta) alone, with phi held constant. Where q is the density of zeta,
-    the mean is that of `importance_weighted`, and the variance vanishes where q is the posterior. lambda = 1 is
-    DReG [Tucker et al., arXiv:1810.04152], at lambda = 0 both gradients are the same, and K = 1 is the ELBO's
-    without Rao-Blackwellisation and without the score of q, for every lambda. [DVAE##, appendix C]
+    the samples are independent and the gradient of log p(zeta) is exact, the mean is that of `importance_weighted`;
+    where besides q is proportional to `p(z) p(x | z)^(1 / lambda)`, all of it vanishes. lambda = 1 is DReG [Tucker et
+    al., arXiv:1810.04152], at lambda = 0 both gradients are the same, and K = 1 is the ELBO's without
+    Rao-Blackwellisation and without the score of q, for every lambda. [DVAE##, appendix C]
 
     Args: as for `importance_weighted`.
     """
@@ -77,6 +82,23 @@ def doubly_reparameterized(log_likelihood: tf.Tensor, log_ratio: tf.Tensor, *, k
         inference_loss=_weighted(kl_weight * tf.square(normalised) + (1 - kl_weight) * normalised, log_weights),
         metrics=_metrics(log_likelihood, normalised),
     )
+
+
+def structured(log_likelihood: tf.Tensor, negative_entropy: tf.Tensor, *, entropy_weight: tf.Tensor) -> Objective:
+    """`-mean_x [log mean_k p(x_2 | zeta_k) + lambda H(q(z | x_1))]`, structured output prediction.
+
+    The entropy keeps q from collapsing early; its weight lambda falls through training. [Raiko et al., ICLR 2015;
+    DVAE##, section 4.3]
+
+    Args:
+      log_likelihood: `log p(x_2 | zeta)`, `[K, B]`.
+      negative_entropy: -H or a surrogate with its gradient, `[K, B]`.
+      entropy_weight: lambda, scalar.
+    """
+    num_samples = tf.cast(tf.shape(log_likelihood)[0], log_likelihood.dtype)
+    bound = tf.reduce_logsumexp(log_likelihood, axis=0) - tf.math.log(num_samples)
+    loss = -tf.reduce_mean(bound) + entropy_weight * tf.reduce_mean(negative_entropy)
+    return Objective(loss, loss, _metrics(log_likelihood, _normalised(log_likelihood)))
 
 
 def _normalised(log_weights: tf.Tensor) -> tf.Tensor:
@@ -91,5 +113,5 @@ def _weighted(coefficients: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
 def _metrics(log_likelihood: tf.Tensor, normalised: tf.Tensor) -> dict[str, tf.Tensor]:
     return {
         "relaxed_log_likelihood": tf.reduce_mean(log_likelihood),
-        "training_effective_sample_size": tf.reduce_mean(1 / tf.reduce_sum(tf.square(normalised), axis=0)),
+        "iw_effective_sample_size": tf.reduce_mean(1 / tf.reduce_sum(tf.square(normalised), axis=0)),
     }

@@ -37,12 +37,12 @@ def grid(probabilities: np.ndarray, image_shape: tuple[int, int] | None, *, colu
     return np.kron(np.round(255 * picture).astype(np.uint8), np.ones((factor, factor), np.uint8))[..., None]
 
 
-def beside(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """Rows of originals alternating with rows of their reconstructions, `[n, D]` each, as input for `grid`."""
-    num, pixels = originals.shape
+def beside(*versions: np.ndarray) -> np.ndarray:
+    """Rows of one version of some examples alternating with rows of the others, `[n, D]` each, as input for `grid`."""
+    num, pixels = versions[0].shape
     columns = min(COLUMNS, num)
-    pairs = np.stack([originals[: num - num % columns], reconstructions[: num - num % columns]])
-    return pairs.reshape(2, -1, columns, pixels).transpose(1, 0, 2, 3).reshape(-1, pixels)
+    stacked = np.stack([version[: num - num % columns] for version in versions])
+    return stacked.reshape(len(versions), -1, columns, pixels).transpose(1, 0, 2, 3).reshape(-1, pixels)
 
 
 def save(path: Path, picture: np.ndarray) -> None:

@@ -16,6 +16,18 @@ class _Defaults:
     test_samples: int = 1000  # the papers use 4000; with an RBM posterior of 200 latents that takes hours on a CPU
 
 
+@dataclasses.dataclass(frozen=True)
+class _OfObjective:
+    hidden_layers: int = 2
+    learning_rate: float = 3e-3
+    iw_gradient: str | None = None
+    observed: str | None = None
+
+
+_BY_OBJECTIVE = {
+    "iw": _OfObjective(iw_gradient="dreg"),
+    "structured": _OfObjective(hidden_layers=1, learning_rate=3e-4, observed="top"),
+}
 # digits and bars_and_stripes are small enough for a demonstration: their 16 latents can be enumerated, so that every
 # number can be checked.
 _BY_DATASET = {
@@ -26,7 +38,7 @@ _BY_DATASET = {
 
 
 def fill_in(config: Config) -> Config:
-    """Replaces every `None` by the published value for model, structure and data set, and validates the whole.
+    """Replaces every `None` by the published value for model, structure, data and objective; validates the whole.
 
     Evaluations come every 20,000 steps, or every 10,000 if training has 100,000 or fewer, as published; a training of
     fewer than 100,000 steps has ten.
@@ -36,6 +48,11 @@ def fill_in(config: Config) -> Config:
     """
     defaults = _BY_DATASET.get(config.dataset, _Defaults())
     num_steps = _first(config.num_steps, defaults.num_steps)
+    of_objective = _BY_OBJECTIVE.get(config.objective, _OfObjective())
+    published = dataclasses.asdict(of_objective)
+    config = dataclasses.replace(
+        config, **{name: _first(getattr(config, name), value) for name, value in published.items()}
+    )
     beta = SYSTEMS[config.model].published_beta(config) if config.model in SYSTEMS else None
     config = dataclasses.replace(
         config,

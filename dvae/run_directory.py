@@ -75,16 +75,21 @@ class RunDirectory:
         now = settings["settings"]
         try:
             before = json.loads(self.config_file.read_text())
-            differing = [name for name in now if before["settings"].get(name, "missing") != now[name]]
+            differing = [name for name in now if before["settings"].get(name) != now[name]]
             differing = [name for name in differing if name not in _PLACES]
             checksum = before["data"]["checksum"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"--log_dir={self.path}: config.json is not one of this program: choose another") from error
+        if missing := [name for name in now if name not in before["settings"]]:
+            raise UserError(
+                f"--log_dir={self.path}: the run in it was begun by another version of this program, without "
+                f"--{missing[0]}: choose another"
+            )
         if differing:
             name = differing[0]
             raise UserError(
-                f"--{name}={now[name]}: the run in --log_dir={self.path} has "
-                f"{before['settings'].get(name, 'no such setting')}: choose another --log_dir or the same settings"
+                f"--{name}={now[name]}: the run in --log_dir={self.path} has {before['settings'][name]}: "
+                "choose another --log_dir or the same settings"
             )
         if checksum != settings["data"]["checksum"]:
             raise UserError(

@@ -17,6 +17,11 @@ def learning_rate(*, base: float, num_steps: int) -> keras.optimizers.schedules.
     )
 
 
+def entropy_weight(step: tf.Tensor, *, num_steps: int) -> tf.Tensor:
+    """Of structured prediction: falls linearly from 1 to 0.05 over the first half of training."""
+    return 1 - 0.95 * tf.minimum(tf.cast(step, tf.float32) / (0.5 * num_steps), 1.0)
+
+
 def kl_weight(step: tf.Tensor, *, warmup: float, num_steps: int) -> tf.Tensor:
     """KL annealing: rises linearly from 0 to 1 over the first `warmup` (a fraction) of training; 1 if that is 0."""
     if warmup == 0:

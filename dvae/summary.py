@@ -14,8 +14,9 @@ def describe_run(config: Config, dataset: Dataset) -> str:
     """What is about to be trained, on what."""
     binarization = "binarized afresh in every batch" if dataset.dynamic else "static binary"
     groups = f", {config.num_groups} groups" if config.num_groups > 1 else ""
+    task = f", {config.observed} observed, the rest predicted" if config.observed is not None else ""
     return (
-        f"{SYSTEMS[config.model].title} with {config.num_latents} latents{groups} on {config.dataset}: "
+        f"{SYSTEMS[config.model].title} with {config.num_latents} latents{groups} on {config.dataset}{task}: "
         f"{len(dataset.train)} / {len(dataset.valid)} / {len(dataset.test)} examples of {dataset.num_pixels} pixels, "
         f"{binarization}\n"
         f"{config.num_steps} steps of {config.batch_size}, seed {config.seed}; all is written to {config.log_dir}"
@@ -25,11 +26,13 @@ def describe_run(config: Config, dataset: Dataset) -> str:
 def describe_results(results: dict[str, Any], folder: Path) -> str:
     """The final evaluation, and where its files lie."""
     error = "" if results["nll_standard_error"] is None else f" +- {results['nll_standard_error']:.3f}"
+    of_prior = ""
+    if results["log_z"] is not None:
+        of_prior = f"log Z of the prior {results['log_z']:.3f} +- {results['log_z_standard_error']:.3f} nats by AIS; "
     lines = [
         f"{results['split']} NLL {results['nll']:.3f}{error} nats "
         f"(standard error over {results['num_examples']} examples; {results['num_samples']} importance samples each)",
-        f"ELBO {results['elbo']:.3f} nats; log Z of the prior {results['log_z']:.3f} +- "
-        f"{results['log_z_standard_error']:.3f} nats by AIS; model of step {results['step']}",
+        f"ELBO {results['elbo']:.3f} nats; {of_prior}model of step {results['step']}",
     ]
     if results["exact_nll"] is not None:
         lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")

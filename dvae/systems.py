@@ -14,6 +14,7 @@ import tensorflow as tf
 from dvae import objectives
 from models import divergences
 from models.autoencoder import DiscreteVAE
+from models.conditional import ConditionalModel
 from models.directed_posterior import DirectedPosterior
 from models.likelihood import BernoulliLikelihood
 from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction, UniformExponential
@@ -65,30 +66,48 @@ class TrainingObjective(NamedTuple):
 
     Attributes:
       combine: a function of `dvae.objectives`.
+      divergence: what that is given besides the log-likelihood; from the settings and the posterior, a function of a
+        relaxed sample, the prior's machine and its log Z.
       metrics: names of what it measures.
-      weighs: whether it weighs single samples: it is given `log q - log p` of each, not a divergence.
-      freezes: whether it wants that at constant parameters of q.
+      has_two_losses: whether encoder and generator are trained on different ones.
     """
 
     combine: Callable[..., objectives.Objective]
-    metrics: tuple[str, ...] = ("relaxed_log_likelihood",)
-    weighs: bool = False
-    freezes: bool = False
+    divergence: Callable[[Config, Posterior], Callable]
+    metrics: tuple[str, ...]
+    has_two_losses: bool
 
 
-_WEIGHT_METRICS = ("relaxed_log_likelihood", "training_effective_sample_size")
+def _kl(config: Config, posterior: Posterior) -> Callable:
+    return SYSTEMS[config.model].divergence(config)
+
+
+def _log_ratio(config: Config, posterior: Posterior) -> Callable:
+    return SYSTEMS[config.model].log_ratio(config)
+
+
+def _frozen_log_ratio(config: Config, posterior: Posterior) -> Callable:
+    """That at constant parameters of q."""
+    log_ratio = _log_ratio(config, posterior)
+    return lambda sample, prior, log_z: log_ratio(posterior.frozen(sample), prior, log_z)
+
+
 IW_GRADIENTS = {
-    "dreg": TrainingObjective(objectives.doubly_reparameterized, _WEIGHT_METRICS, weighs=True, freezes=True),
-    "iwae": TrainingObjective(objectives.importance_weighted, _WEIGHT_METRICS, weighs=True),
+    "dreg": TrainingObjective(
+        objectives.doubly_reparameterized, _frozen_log_ratio, objectives.WEIGHTS_METRICS, has_two_losses=True
+    ),
+    "iwae": TrainingObjective(
+        objectives.importance_weighted, _log_ratio, objectives.WEIGHTS_METRICS, has_two_losses=False
+    ),
 }
 OBJECTIVES: dict[str, Callable[[Config], TrainingObjective]] = {
-    "elbo": lambda config: TrainingObjective(objectives.elbo),
+    "elbo": lambda config: TrainingObjective(objectives.elbo, _kl, objectives.ELBO_METRICS, has_two_losses=False),
     "iw": lambda config: IW_GRADIENTS[config.iw_gradient],
 }
 
 
 def objective_of(config: Config) -> TrainingObjective:
-    """The objective of a validated configuration."""
+    """That of an autoencoder, from a validated configuration."""
     return OBJECTIVES[config.objective](config)
 
 
@@ -177,8 +196,9 @@ class System(NamedTuple):
         and posterior.
       beta: the published sharpness by data set (binarized MNIST's is used for others).
       beta_shared_context: the same with shared context, where it was published apart.
-      log_ratio: from the settings, `log q - log p` of single relaxed samples; None where the system has no density of
-        zeta, and so no importance weights.
+      negative_entropy: `-H(q)` of relaxed samples, or a surrogate with its gradient.
+      log_ratio: from the settings, `log q - log p` of single relaxed samples; None where no importance weight of one
+        is defined.
       most_groups: the largest L the posterior has.
     """
 
@@ -188,6 +208,7 @@ class System(NamedTuple):
     divergence: Callable[[Config], Callable]
     beta: dict[str, PublishedBeta]
     beta_shared_context: dict[str, PublishedBeta] | None = None
+    negative_entropy: Callable = divergences.directed_negative_entropy
     log_ratio: Callable[[Config], Callable] | None = None
     most_groups: int = sys.maxsize
 
@@ -274,6 +295,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_of_beta(PiecewiseLinear),
         posterior=_rbm,
         divergence=_always(divergences.rbm_to_rbm_without_log_z_phi),
+        negative_entropy=divergences.rbm_negative_entropy_without_log_z_phi,
         log_ratio=_always(divergences.relaxed_rbm_to_rbm_without_log_z_phi),
         beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
         most_groups=1,
@@ -298,34 +320,37 @@ SYSTEMS: dict[str, System] = {
 
 
 def build_model(config: Config, mean_pixel: np.ndarray) -> DiscreteVAE:
-    """The model of a validated configuration, its weights drawn with `config.seed`; `mean_pixel` is `[D]`."""
-    system = SYSTEMS[config.model]
+    """The autoencoder of a validated configuration, its weights drawn with `config.seed`; `mean_pixel` is `[D]`."""
+    system, factory = SYSTEMS[config.model], _factory(config)
     mean_pixel = tf.constant(mean_pixel, tf.float32)
-    factory = LayerFactory(
-        hidden_units=config.hidden_units,
-        weight_decay=config.weight_decay,
-        seeds=keras.random.SeedGenerator(config.seed),
-    )
     posterior = system.posterior(config, factory, system.relaxation, mean_pixel)
     return DiscreteVAE(
         prior=RBMPrior(config.num_left, config.num_left, weights_regularizer=factory.decay()),
         posterior=posterior,
-        likelihood=BernoulliLikelihood(
-            factory,
-            mean_pixel=mean_pixel,
-            num_units=config.num_latents,
-            num_hidden_layers=config.hidden_layers,
-        ),
-        divergence=_divergence(config, posterior),
+        likelihood=_likelihood(config, factory, mean_pixel),
+        divergence=objective_of(config).divergence(config, posterior),
     )
 
 
-def _divergence(config: Config, posterior: Posterior) -> Callable:
-    """What the objective of `config` is given of a relaxed sample, the prior's machine and its log Z."""
-    system, objective = SYSTEMS[config.model], objective_of(config)
-    if not objective.weighs:
-        return system.divergence(config)
-    log_ratio = system.log_ratio(config)
-    if not objective.freezes:
-        return log_ratio
-    return lambda sample, prior, log_z: log_ratio(posterior.frozen(sample), prior, log_z)
+def build_conditional_model(config: Config, mean_observed: np.ndarray, mean_target: np.ndarray) -> ConditionalModel:
+    """That of structured prediction; the means are those of the observed and of the predicted pixels."""
+    system, factory = SYSTEMS[config.model], _factory(config)
+    return ConditionalModel(
+        posterior=system.posterior(config, factory, system.relaxation, tf.constant(mean_observed, tf.float32)),
+        likelihood=_likelihood(config, factory, tf.constant(mean_target, tf.float32)),
+        negative_entropy=system.negative_entropy,
+    )
+
+
+def _factory(config: Config) -> LayerFactory:
+    return LayerFactory(
+        hidden_units=config.hidden_units,
+        weight_decay=config.weight_decay,
+        seeds=keras.random.SeedGenerator(config.seed),
+    )
+
+
+def _likelihood(config: Config, factory: LayerFactory, mean_pixel: tf.Tensor) -> BernoulliLikelihood:
+    return BernoulliLikelihood(
+        factory, mean_pixel=mean_pixel, num_units=config.num_latents, num_hidden_layers=config.hidden_layers
+    )

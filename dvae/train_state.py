@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from models.autoencoder import DiscreteVAE
+from models.conditional import ConditionalModel
 from samplers.persistent_chains import ChainTable
-from samplers.rbm import RBM
 
 
 class TrainState:
@@ -21,7 +21,7 @@ class TrainState:
 
     Args:
       num_examples, num_samples: rows of the table of chains, and chains in a row.
-      prior_state: makes the initial state of the prior's sampler from the prior's machine and a seed.
+      prior_state: makes the initial state of the prior's sampler from a seed; `()` where there is no prior.
       seed: int32 `[2]`.
 
     Attributes:
@@ -34,11 +34,11 @@ class TrainState:
     def __init__(
         self,
         *,
-        model: DiscreteVAE,
+        model: DiscreteVAE | ConditionalModel,
         optimizer: keras.optimizers.Optimizer,
         num_examples: int,
         num_samples: int,
-        prior_state: Callable[[RBM, tf.Tensor], NamedTuple],
+        prior_state: Callable[[tf.Tensor], NamedTuple | tuple[()]],
         seed: tf.Tensor,
     ) -> None:
         chains_seed, population_seed = tf.unstack(tf.random.split(seed, 2))
@@ -48,7 +48,7 @@ class TrainState:
         self.chains = ChainTable(
             num_examples=num_examples, num_chains=num_samples, num_left=model.posterior.chain_units, seed=chains_seed
         )
-        self._prior_structure = prior_state(model.prior.rbm(), population_seed)
+        self._prior_structure = prior_state(population_seed)
         self._prior_variables = [tf.Variable(t, trainable=False) for t in tf.nest.flatten(self._prior_structure)]
         self.best_nll = tf.Variable(float("inf"), trainable=False, name="best_nll")
         self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")

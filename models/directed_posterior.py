@@ -150,6 +150,12 @@ class DirectedPosterior(Posterior):
         z, logits, _ = self._binary(x, num_samples, seed)
         return z, tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)
 
+    def unnormalised_log_prob(self, x, z):
+        groups = tf.split(z, self.num_groups, axis=-1)
+        given = lambda i, outputs: _Group(groups[i], outputs[..., : self.group_size], ())  # noqa: E731
+        units = self._ancestral(self._given(x, training=False), tf.shape(z)[0], given, training=False)
+        return tf.reduce_sum(tfd.Bernoulli(logits=units.logits).log_prob(z), axis=-1)
+
     @property
     def is_amortized_whole(self) -> bool:
         return self.num_groups == 1

@@ -1,4 +1,4 @@
-"""KL(q(z | x) || p(z)) for each pairing of a posterior with the RBM prior: free functions of samples."""
+"""KL(q(z | x) || p(z)) for each pairing of a posterior with the RBM prior, and entropies: free functions of samples."""
 
 from __future__ import annotations
 
@@ -176,6 +176,26 @@ def relaxed_rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: t
     gradient_of_log_z_phi = log_z_with_gradient(sample.rbm, sample.chains, zero)
     left, right = prior.split(sample.zeta)
     return prior.energy(left, right) + log_z - sample.rbm.energy(left, right) - gradient_of_log_z_phi
+
+
+@tf.function(jit_compile=True)
+def directed_negative_entropy(sample: DirectedSample) -> tf.Tensor:
+    """`-H`, the analytic Bernoulli entropy of all groups given the sampled groups before them, nats, `[K, B]`.
+
+    Exact for one group.
+    """
+    return -_entropy(sample)
+
+
+@tf.function(jit_compile=True)
+def rbm_negative_entropy_without_log_z_phi(sample: RBMSample) -> tf.Tensor:
+    """`-E_phi'(m)` with `phi' = stop_gradient(phi)`: -H(q) *plus* log Z_phi, nats, `[K, B]`.
+
+    Its gradient is that of the negative entropy without term I of eq. 9 of [DVAE##]; see
+    `rbm_to_rbm_without_log_z_phi`. Its value is not an entropy and must not be shown as one.
+    """
+    machine = sample.rbm.frozen()
+    return -machine.energy(*machine.split(sample.means))
 
 
 def _entropy(sample: DirectedSample) -> tf.Tensor:

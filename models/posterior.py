@@ -51,7 +51,7 @@ class Posterior(keras.layers.Layer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def frozen(self, sample):
+    def frozen(self, sample: NamedTuple) -> NamedTuple:
         """`sample` as a function of its `zeta` alone, the encoder's parameters held constant.
 
         What a log-density of q needs is computed from the given `zeta` anew, and nothing is Rao-Blackwellised: the
@@ -78,6 +78,10 @@ class Posterior(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def parameters(self, x: tf.Tensor, *, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """The parameters of q(z | x) by name, for `x [B, D]`, each `[B, ...]`; given a sample where latents decide."""
+
+    @abc.abstractmethod
+    def unnormalised_log_prob(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """`log q(z | x)` up to a constant of each x, of binary `z [K, B, units]`, nats, `[K, B]`."""
 
     @abc.abstractmethod
     def sample(self, x: tf.Tensor, *, num_samples: tf.Tensor | int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -144,6 +144,10 @@ class RBMPosterior(Posterior):
         log_weights = tf.cast(annealed.log_weights - annealed.log_z, tf.float32)
         return PosteriorDraws(tf.concat([annealed.left, annealed.right], axis=-1), log_q, log_weights)
 
+    def unnormalised_log_prob(self, x, z):
+        rbm = self.rbm(x, training=False)
+        return -rbm.energy(*rbm.split(z))
+
     def sample(self, x, *, num_samples, seed):
         """AIS draws resampled by their weights, then a few sweeps, so that no two of them are copies.
 

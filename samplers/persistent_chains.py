@@ -145,4 +145,4 @@ def _unpack(packed: tf.Tensor) -> tf.Tensor:
 def _pack(bits: tf.Tensor) -> tf.Tensor:
     """The inverse of `_unpack`."""
     octets = tf.reshape(bits, [*tf.unstack(tf.shape(bits)[:-1]), bits.shape[-1] // 8, 8])
-    return tf.cast(tf.reduce_sum(tf.bitwise.left_shift(tf.cast(octets, tf.int32), tf.range(8)), axis=-1), tf.uint8)
+    return tf.cast(tf.tensordot(tf.cast(octets, tf.float32), [2.0**place for place in range(8)], 1), tf.uint8)

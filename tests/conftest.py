@@ -9,10 +9,12 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import dataclasses
 
 import pytest
+import tensorflow as tf
 
 from dvae import data
 from dvae.config import Config
 from dvae.experiment import Experiment
+from dvae.problems import problem_of
 from dvae.published import fill_in
 from dvae.run_directory import RunDirectory
 
@@ -74,7 +76,7 @@ def open_experiment(config: Config, folder) -> Experiment:
     order = data.BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
     run = RunDirectory(folder)
     run.open(config, dataset, resume=True)
-    return Experiment(config, dataset, order, run)
+    return Experiment(problem_of(config, dataset), order, run)
 
 
 # One RBM posterior, one directed posterior of several groups, one whose relaxation has variables: every other system is
@@ -105,6 +107,14 @@ class FinishedRun:
     experiment: Experiment
     last_weights: list
     results: dict
+
+
+@pytest.fixture
+def uncompiled(name):
+    """Compiling takes longer than all else where a function is called once. (The binary sweeps have to be compiled.)"""
+    tf.config.run_functions_eagerly(name != "dvaess")
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -87,8 +87,10 @@ def _named_layers(model):
 
 
 def variables_of(model):
-    """The variables of a `DiscreteVAE` by this file's names, `prior/a`, `encoder/hidden/0/kernel`, and so on."""
-    prior = {"prior/a": model.prior.bias_left, "prior/b": model.prior.bias_right, "prior/W": model.prior.pairwise}
+    """The variables of a model by this file's names, `prior/a`, `encoder/hidden/0/kernel`, and so on."""
+    prior = {}
+    if hasattr(model, "prior"):
+        prior = {"prior/a": model.prior.bias_left, "prior/b": model.prior.bias_right, "prior/W": model.prior.pairwise}
     layers = {f"{name}/{variable.name}": variable for name, layer in _named_layers(model) for variable in layer.weights}
     return prior | layers
 

@@ -13,7 +13,9 @@ from reference import finite_differences
 
 from models.directed_posterior import DirectedSample
 from models.divergences import (
+    directed_negative_entropy,
     directed_to_rbm,
+    rbm_negative_entropy_without_log_z_phi,
     rbm_to_rbm_without_log_z_phi,
     relaxed_directed_to_rbm,
     relaxed_rbm_to_rbm_without_log_z_phi,
@@ -180,6 +182,36 @@ def test_gradient_vanishes_where_q_is_p():
         value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
     np.testing.assert_allclose(value, np.full([4, 1], reference.log_z(PRIOR)), rtol=1e-14)
     np.testing.assert_allclose(tape.gradient(value, units), np.zeros([4, 1, N + M]), atol=1e-14)
+
+
+# Entropies.
+
+
+def entropy(log_q):
+    return -np.sum(np.exp(log_q) * log_q)
+
+
+def test_negative_entropies_average_to_the_enumerated_ones():
+    value = directed_negative_entropy(one_group(tf.constant(LOGITS[None, None])))
+    np.testing.assert_allclose(value[0, 0], -entropy(log_factorial(LOGITS)), rtol=1e-12)
+    sample, q_right = right_states()
+    value = rbm_negative_entropy_without_log_z_phi(sample)[:, 0].numpy()
+    wanted = reference.log_z(POSTERIOR) - entropy(log_machine(POSTERIOR))
+    np.testing.assert_allclose(q_right @ value, wanted, rtol=1e-12)
+    assert value.std() > 0.1
+
+
+def test_rbm_negative_entropy_has_a_gradient_through_the_sample_only():
+    """`d/d m_left = a + W m_right` of the machine, likewise on the right, by differences; none in phi itself."""
+    means = np.random.default_rng(6).uniform(size=N + M)
+    units, rbm = tf.constant(means[None, None]), right_states()[0].rbm
+    with tf.GradientTape() as tape:
+        tape.watch([units, rbm])
+        value = rbm_negative_entropy_without_log_z_phi(RBMSample(None, units, None, rbm))
+    of_units, of_rbm = tape.gradient(value, [units, rbm], unconnected_gradients="none")
+    wanted = finite_differences(lambda m: -reference.energy(POSTERIOR, m[:N], m[N:]), means)
+    np.testing.assert_allclose(of_units[0, 0], wanted, rtol=1e-8)
+    assert of_rbm == RBM(None, None, None)
 
 
 # Single relaxed samples, for importance weights.

@@ -79,7 +79,7 @@ def test_importance_weighted_nll_agrees_with_exact(finished_run):
     before = [v.numpy() for v in model.weights]
     soften(model, 0.3)
     images = finished_run.experiment.dataset.test[::10]
-    functions = finished_run.experiment.inference.functions
+    functions = finished_run.experiment.exportable.functions
     result = evaluate(functions, images, num_samples=4000, log_z_chains=1000, log_z_temperatures=300, seed=1)
     exact = exact_nll(functions, images)
     for variable, value in zip(model.weights, before, strict=True):

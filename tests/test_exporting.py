@@ -61,7 +61,7 @@ def test_contract_of_names_shapes_and_types(signatures, finished_run):
 def test_loaded_functions_are_those_in_place(signatures, finished_run):
     """Same inputs, same seed: the exported model answers as the one that was trained."""
     finished_run.experiment.state.model.posterior.anneal_for(finished_run.config.test_temperatures)
-    in_place = finished_run.experiment.inference.functions
+    in_place = finished_run.experiment.exportable.functions
     assert set(signatures) == set(in_place)
     for name, inputs in {
         "decode": {"z": STATES},

@@ -107,14 +107,6 @@ def test_penalty_is_on_kernels_scales_and_the_priors_weights_only(name):
     assert len(trained) == sum("moving" not in key for key in reference_models.variables_of(model))
 
 
-@pytest.fixture
-def uncompiled(name):
-    """Compiling takes longer than all else where a function is called once. (The binary sweeps have to be compiled.)"""
-    tf.config.run_functions_eagerly(name != "dvaess")
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @every_system
 @pytest.mark.usefixtures("uncompiled")
 def test_every_trainable_variable_has_a_gradient(name):

@@ -1,0 +1,80 @@
+"""Which pixels of an example are observed and which are to be predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dvae.data.dataset import Dataset
+from dvae.errors import UserError
+
+
+class ObservedPart(NamedTuple):
+    """A division of the D pixels of an example, in their order.
+
+    Attributes:
+      observed: indices of the given pixels, int32 `[D1]`.
+      target: indices of the others, int32 `[D2]`.
+    """
+
+    observed: np.ndarray
+    target: np.ndarray
+
+    @classmethod
+    def of_mask(cls, mask: np.ndarray) -> ObservedPart:
+        """From a flat mask `[D]`, true where a pixel is observed."""
+        return cls(*(np.flatnonzero(part).astype(np.int32) for part in (mask, ~mask)))
+
+
+def observed_part(observed: str, dataset: Dataset) -> ObservedPart:
+    """The division that `--observed` asks for.
+
+    Args:
+      observed: `top` or `left` half of an image; a fraction of the pixels, row by row from the top; or the path of an
+        `.npy` file with a mask, 1 where a pixel is observed and 0 elsewhere, of the shape of an example or flat.
+      dataset: what is to be divided.
+
+    Raises:
+      UserError: it is none of these, does not fit the data, or leaves nothing to observe or to predict.
+    """
+    flag, num_pixels = f"--observed={observed}", dataset.num_pixels
+    if observed in ("top", "left"):
+        if dataset.image_shape is None:
+            raise UserError(f"{flag}: the examples of {dataset.name} are no images; give a fraction or a mask file")
+        rows, columns = np.indices(dataset.image_shape)
+        height, width = dataset.image_shape
+        mask = rows < height // 2 if observed == "top" else columns < width // 2
+    elif observed.endswith(".npy"):
+        mask = _read_mask(observed, flag, dataset)
+    else:
+        mask = np.arange(num_pixels) < round(_fraction(observed, flag) * num_pixels)
+    part = ObservedPart.of_mask(mask.ravel())
+    if not len(part.observed) or not len(part.target):
+        raise UserError(f"{flag}: observes {len(part.observed)} of {num_pixels} pixels; must leave some on either side")
+    return part
+
+
+def _fraction(observed: str, flag: str) -> float:
+    try:
+        fraction = float(observed)
+    except ValueError:
+        fraction = float("nan")
+    if not 0 < fraction < 1:
+        raise UserError(f"{flag}: must be top, left, a fraction between 0 and 1, or the path of an .npy file")
+    return fraction
+
+
+def _read_mask(observed: str, flag: str, dataset: Dataset) -> np.ndarray:
+    try:
+        mask = np.load(Path(observed).expanduser(), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{flag}: cannot be read as an array ({error})") from error
+    shapes = [(dataset.num_pixels,)] + ([dataset.image_shape] if dataset.image_shape else [])
+    if mask.shape not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise UserError(f"{flag}: has shape {mask.shape}, must have {wanted} as an example of {dataset.name}")
+    if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
+        raise UserError(f"{flag}: must contain zeros and ones only")
+    return mask.astype(bool)
