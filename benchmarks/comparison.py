@@ -79,10 +79,10 @@ def seconds_of(function: Callable, *arguments) -> tuple[object, float]:
 
 
 def surroundings() -> str:
-    """Cores, load before the program started, versions."""
+    """Cores, load when the program started, versions."""
     names = ["tensorflow", *(peer.__name__ for peer in (torch, jax, rbms, thrml) if peer), "scikit-learn"]
     versions = (f"{name} {importlib.metadata.version(name)}" for name in names)
-    return f"CPU cores: {NUM_CORES}; load average {LOAD:.1f} before the start; {', '.join(versions)}."
+    return f"CPU cores: {NUM_CORES}; load average {LOAD:.1f} at the start; {', '.join(versions)}."
 
 
 def parse(parser: argparse.ArgumentParser, *, files: str) -> argparse.Namespace:
@@ -98,4 +98,4 @@ def publish(text: str, output: pathlib.Path | None, name: str) -> None:
     """Prints the text, and writes it into the directory, if one is given."""
     print(text, flush=True)
     if output:
-        (output / name).write_text(text)
+        (output / name).write_text(text, encoding="utf-8")

@@ -222,12 +222,13 @@ def answer_table(curves: dict[str, dict[int, Point]]) -> str:
 
 
 def answer_cells(target: float, curve: dict[int, Point], name: str, reached: dict[str, float]) -> tuple[str, str]:
-    """Seconds and ratio in words; *at most* where the fewest temperatures are good enough."""
+    """Seconds and ratio in words; *at most* where the fewest temperatures are good enough, which bounds the ratio."""
     seconds, peer_seconds = reached[name], reached.get(PEER, np.inf)
     if not np.isfinite(seconds):
         return "not reached", "unknown"
-    bound = "at most " if all(point.error < target for point in curve.values()) else ""
-    return f"{bound}{seconds:.3f}", f"{peer_seconds / seconds:.1f}" if np.isfinite(peer_seconds) else "unknown"
+    is_bound = all(point.error < target for point in curve.values())
+    ratio = f"{'at least ' if is_bound else ''}{peer_seconds / seconds:.1f}" if np.isfinite(peer_seconds) else "unknown"
+    return f"{'at most ' if is_bound else ''}{seconds:.3f}", ratio
 
 
 def seconds_to_reach(target: float, curve: dict[int, Point]) -> float:
