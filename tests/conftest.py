@@ -33,6 +33,7 @@ SYSTEM_CASES = {
     "dvaes_gauss_int-iw": {"model": "dvaes_gauss_int", "num_groups": 2} | _WEIGHED,
     "dvaess": {"model": "dvaess"},
     "dvaess-iw": {"model": "dvaess"} | _WEIGHED,
+    "dvaess-iwae": {"model": "dvaess", "iw_gradient": "iwae"} | _WEIGHED,
     "gumbolt": {"model": "gumbolt"},
     "gumbolt-2-groups": {"model": "gumbolt", "num_groups": 2},
     "pwl": {"model": "pwl"},

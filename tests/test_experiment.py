@@ -45,6 +45,19 @@ def test_second_process_is_kept_out(tmp_path):
     RunDirectory(tmp_path).open(config, dataset, resume=True)
 
 
+def test_run_of_an_earlier_version_is_told_apart(tmp_path):
+    """Its config.json lacks a setting that this version has."""
+    config, dataset = small_config(model="pwl"), data.load_dataset("bars_and_stripes", "")
+    run = RunDirectory(tmp_path)
+    run.open(config, dataset, resume=True)
+    run.release()
+    settings = json.loads(run.config_file.read_text())
+    del settings["settings"]["iw_gradient"]
+    run.config_file.write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="another version of this program, without --iw_gradient"):
+        RunDirectory(tmp_path).open(config, dataset, resume=True)
+
+
 def test_every_system_has_a_case():
     assert {case["model"] for case in SYSTEM_CASES.values()} == set(SYSTEMS)
 
