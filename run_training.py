@@ -26,7 +26,7 @@ def main() -> None:
     order = BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
     problem = problem_of(config, dataset)
     run = RunDirectory(config.log_dir)
-    run.open(config, dataset, resume=flags.FLAGS.resume)
+    run.open(config, dataset, checksum=problem.checksum, resume=flags.FLAGS.resume)
     print(describe_run(config, dataset), flush=True)
     if run.results_file.exists():
         print("this run is complete; its results:")
@@ -35,7 +35,7 @@ def main() -> None:
         experiment = Experiment(problem, order, run)
         experiment.train()
         results = experiment.finish()
-    print(describe_results(results, run.path))
+    print(describe_results(results, run.path, likelihood_of=problem.likelihood_of))
 
 
 def cli() -> None:

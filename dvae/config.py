@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from dvae.errors import UserError
+from dvae.evaluation import ENUMERABLE_LATENTS
 from dvae.systems import IW_GRADIENTS, OBJECTIVES, PRIOR_SAMPLERS, SYSTEMS
 
 
@@ -33,7 +34,7 @@ class Config:
     hidden_units: int = _setting(200, "Model", "width of the hidden layers", least=1)
     hidden_layers: int | None = _setting(None, "Model", "hidden layers of encoder and decoder", least=0)
     beta: float | None = _setting(None, "Model", "sharpness of the relaxation (dvaes_gauss_int: the least)", above=0.0)
-    num_gibbs_sweeps: int = _setting(10, "Model", "s, binary sweeps of dvaess's posterior in a step", least=1)
+    num_gibbs_sweeps: int = _setting(10, "Model", "s, binary sweeps of dvaess's (or mcmc's) chains in a step", least=1)
     num_relaxed_sweeps: int = _setting(1, "Model", "t, relaxed sweeps of dvaess's posterior in a step", least=1)
 
     dataset: str = _setting(
@@ -41,7 +42,7 @@ class Config:
     )
     data_dir: str = _setting("data", "Data", "folder of the data files; what is missing there is downloaded")
 
-    objective: str = _setting("elbo", "Objective", "what is maximised", choices=(*OBJECTIVES, "structured"))
+    objective: str = _setting("elbo", "Objective", "what is maximised", choices=(*OBJECTIVES, "structured", "mcmc"))
     iw_gradient: str | None = _setting(
         None, "Objective", "gradient of the iw objective in the encoder", choices=tuple(IW_GRADIENTS)
     )
@@ -51,7 +52,9 @@ class Config:
         "Objective",
         "what structured prediction is given: top or left half, a fraction of the pixels row by row, or an .npy mask",
     )
-    kl_warmup: float = _setting(0.3, "Objective", "fraction of training in which the KL weight rises", least=0, most=1)
+    kl_warmup: float = _setting(
+        0.3, "Objective", "fraction of training in which the KL weight of elbo and iw rises", least=0, most=1
+    )
     weight_decay: float = _setting(
         1e-4, "Objective", "c in the penalty c * sum(w^2) / 2 of kernels, scales and couplings", least=0
     )
@@ -99,6 +102,13 @@ class Config:
             raise UserError(f"--noshared_context: {self.model}'s posterior is one RBM, without groups; leave it out")
         if self.observed is not None and self.objective != "structured":
             raise UserError(f"--observed={self.observed}: is for --objective=structured; leave it out")
+        if self.objective == "mcmc" and self.num_latents > ENUMERABLE_LATENTS:
+            raise UserError(
+                f"--num_latents={self.num_latents}: must be at most {ENUMERABLE_LATENTS} for --objective=mcmc, "
+                "whose NLL is enumerated"
+            )
+        if self.objective == "mcmc" and self.num_samples > 1:
+            raise UserError(f"--num_samples={self.num_samples}: must be 1 for --objective=mcmc")
         if self.iw_gradient is not None and self.objective != "iw":
             raise UserError(f"--iw_gradient={self.iw_gradient}: is for --objective=iw; leave it out")
         if self.objective == "iw" and SYSTEMS[self.model].log_ratio is None:

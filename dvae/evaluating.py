@@ -109,6 +109,8 @@ def run(settings: Settings) -> dict[str, Any]:
         seed=settings.seed,
         progress=True,
     )
+    if origin.get("likelihood_of"):
+        print(f"nll is that of {origin['likelihood_of']}", file=sys.stderr)
     if settings.log_z_error is not None and evaluation.log_z_standard_error > settings.log_z_error:
         print(
             f"--log_z_error={settings.log_z_error:g}: not reached with {settings.log_z_temperatures} temperatures "

@@ -21,7 +21,7 @@ RESULTS = (
 ).split()
 
 _ROWS = 20_000  # decoder rows (examples x samples) in one call: bounds the memory
-_ENUMERABLE_LATENTS = 20
+ENUMERABLE_LATENTS = 20
 _BLOCK_BITS, _IMAGES = 12, 100  # states and images of a block
 
 
@@ -29,21 +29,21 @@ class Evaluation(NamedTuple):
     """What was measured, in nats. The fields are named as in `results.json`.
 
     Attributes:
-      nll: `-mean_x log p(x)`, importance-weighted with `num_samples` samples an example.
+      nll: `-mean_x log p(x)`, importance-weighted with `num_samples` samples an example; None if by enumeration.
       nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
-      elbo: mean evidence lower bound of the discrete model.
+      elbo: mean evidence lower bound of the discrete model; None without an approximate posterior.
       log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior.
-      effective_sample_size: of the importance weights, mean over examples.
+      effective_sample_size: of the importance weights, mean over examples; None without any.
     """
 
     num_examples: int
-    num_samples: int
+    num_samples: int | None
     nll: float
     nll_standard_error: float | None
-    elbo: float
+    elbo: float | None
     log_z: float | None
     log_z_standard_error: float | None
-    effective_sample_size: float
+    effective_sample_size: float | None
 
 
 def evaluate(
@@ -61,7 +61,8 @@ def evaluate(
 
         log p(x) = log mean_k w_k p(x, z_k) / q(z_k | x)
 
-    A model of structured prediction has no prior: `log p(x_2 | x_1) = log mean_k w_k p(x_2 | z_k)` takes its place.
+    A model without an approximate posterior is evaluated by enumerating its latents, whatever `num_samples`. A model of
+    structured prediction has no prior: `log p(x_2 | x_1) = log mean_k w_k p(x_2 | z_k)` takes its place.
 
     Args:
       functions: the signatures of `dvae.exporting`.
@@ -86,6 +87,9 @@ def evaluate(
         most = log_z_temperatures
         partition = refine(partition_by, standard_error=log_z_error, most_temperatures=most, seed=log_z_seed).estimate
     of_prior = {"log_z": partition.log_z} if partition else {}
+    if "log_likelihood" not in functions:
+        exact = exact_log_likelihood(functions, images)
+        return _summary({"log_likelihood": exact}, num_samples=None, partition=partition)
     block = min(max(1, _ROWS // num_samples), len(images))
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
@@ -102,27 +106,38 @@ def evaluate(
                 per_image.setdefault(name, []).append(values.numpy())
             bar.update(min(block, len(images) - first))
     values = {name: np.concatenate(blocks)[: len(images)].astype(np.float64) for name, blocks in per_image.items()}
+    return _summary(values, num_samples=num_samples, partition=partition)
+
+
+def _summary(values: Mapping[str, np.ndarray], *, num_samples: int | None, partition: LogZ | None) -> Evaluation:
+    """From the values of each image."""
     log_likelihood = values["log_likelihood"]
+    mean = {name: float(values[name].mean()) if name in values else None for name in ("elbo", "effective_sample_size")}
     return Evaluation(
-        num_examples=len(images),
+        num_examples=len(log_likelihood),
         num_samples=num_samples,
         nll=float(-log_likelihood.mean()),
-        nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(images) > 1 else None,
-        elbo=float(values["elbo"].mean()),
+        nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(log_likelihood) > 1 else None,
         log_z=float(partition.log_z) if partition else None,
         log_z_standard_error=float(partition.standard_error) if partition else None,
-        effective_sample_size=float(values["effective_sample_size"].mean()),
+        **mean,
     )
 
 
 def exact_nll(functions: Functions, images: np.ndarray) -> float | None:
-    """`-mean_x log sum_z p(x | z) p(z)` by enumeration of all latents, nats; None if there are more than 20.
+    """The mean of `-exact_log_likelihood`, nats; None if there are more than 20 latents."""
+    exact = exact_log_likelihood(functions, images)
+    return None if exact is None else float(-exact.mean())
+
+
+def exact_log_likelihood(functions: Functions, images: np.ndarray) -> np.ndarray | None:
+    """`log sum_z p(x | z) p(z)` by enumeration of all latents, nats `[n]`; None if there are more than 20.
 
     Independent of posterior, importance weights and AIS: it uses the decoder and the prior's energy only. In structured
-    prediction it is `-mean_x log sum_z p(x_2 | z) q(z | x_1)`, with q normalised by its sum over all z.
+    prediction it is `log sum_z p(x_2 | z) q(z | x_1)`, with q normalised by its sum over all z.
     """
     num_latents = _input_width(functions["decode"], "z")
-    if num_latents > _ENUMERABLE_LATENTS:
+    if num_latents > ENUMERABLE_LATENTS:
         return None
     images = images.astype(np.float32)
     log_sum = np.full(len(images), -np.inf)  # log sum_z exp(log f(z)) p(x | z), f the unnormalised p(z) or q(z | x_1)
@@ -135,7 +150,7 @@ def exact_nll(functions: Functions, images: np.ndarray) -> float | None:
             log_likelihood, log_f = terms(images[rows])
             for total, block in ((log_sum, log_likelihood + log_f), (log_normaliser, log_f)):
                 total[rows] = np.logaddexp(total[rows], scipy.special.logsumexp(block, axis=1))
-    return float(-(log_sum - log_normaliser).mean())
+    return log_sum - log_normaliser
 
 
 def _enumerated(functions: Functions, z: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -166,7 +181,7 @@ def results_of(evaluation: Evaluation, *, exact_nll: float | None, **context: An
 
 def num_pixels(functions: Functions) -> int:
     """D, the width of the images that the model takes."""
-    return _input_width(functions["log_likelihood"], "x")
+    return _input_width(functions["log_likelihood" if "log_likelihood" in functions else "reconstruct"], "x")
 
 
 def _input_width(function: Callable, name: str) -> int:

@@ -15,8 +15,9 @@ from dvae.data import BatchOrder, spread
 from dvae.errors import UserError
 from dvae.evaluation import Functions, evaluate, exact_nll, results_of
 from dvae.monitoring import Monitor
-from dvae.problem import Problem
+from dvae.problem import Pictures, Problem
 from dvae.run_directory import RunDirectory, write_json
+from dvae.summary import evaluated_by
 
 _PICTURES = 40
 _HISTOGRAM_EXAMPLES = 100
@@ -74,9 +75,13 @@ class Experiment:
         if not math.isfinite(self.state.best_nll):
             raise UserError(f"--log_dir={self.run.path}: no evaluation was finite, so there is nothing to export")
         self.state.use_best()
-        self.state.model.posterior.anneal_for(config.test_temperatures)
+        self.problem.anneal_for(self.state.model, config.test_temperatures)
         origin = {"step": int(self.state.best_step), "seconds": float(self.seconds)}
-        described = {"settings": dataclasses.asdict(config), "checksum": self.dataset.checksum}
+        described = {
+            "settings": dataclasses.asdict(config),
+            "checksum": self.dataset.checksum,
+            "likelihood_of": self.problem.likelihood_of,
+        }
         self.exportable.save(self.run.saved_model, origin=described | origin)
         functions = tf.saved_model.load(str(self.run.saved_model)).signatures
         images = self.dataset.test[spread(len(self.dataset.test), config.test_examples)]
@@ -89,9 +94,9 @@ class Experiment:
             seed=config.seed,
             progress=True,
         )
-        samples, reconstructions = self._pictures(functions).values()
-        pictures.save(self.run.samples_picture, samples)
-        pictures.save(self.run.reconstructions_picture, reconstructions)
+        shown = self._pictures(functions)
+        pictures.save(self.run.samples_picture, shown.samples)
+        pictures.save(self.run.reconstructions_picture, shown.reconstructions)
         context = {"model": config.model, "dataset": config.dataset, "split": "test", "seed": config.seed}
         results = results_of(evaluation, exact_nll=exact_nll(functions, images), **context, **origin)
         write_json(self.run.results_file, results)
@@ -139,9 +144,9 @@ class Experiment:
         return elapsed
 
     def _evaluate_on_validation(self, monitor: Monitor) -> None:
-        config, posterior = self.config, self.state.model.posterior
+        config = self.config
         start = time.perf_counter()
-        posterior.anneal_for(config.valid_temperatures)
+        self.problem.anneal_for(self.state.model, config.valid_temperatures)
         images = self.dataset.valid[spread(len(self.dataset.valid), config.valid_examples)]
         evaluation = evaluate(
             self.exportable.functions,
@@ -157,16 +162,16 @@ class Experiment:
         values = {name: getattr(evaluation, name) for name in names}
         seconds = time.perf_counter() - start
         monitor.scalars("valid", self.step, values | further | {"evaluation_seconds": seconds})
-        monitor.images(self.step, self._pictures(self.exportable.functions))
+        monitor.images(self.step, self._pictures(self.exportable.functions)._asdict())
         images, seed = self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.constant([config.seed, 0])
         monitor.histograms(self.step, self.problem.parameters(self.state.model, images, seed))
         monitor.say(
             f"step {self.step}: validation NLL {evaluation.nll:.2f} nats "
-            f"({evaluation.num_examples} examples, {evaluation.num_samples} samples)"
+            f"({evaluation.num_examples} examples, {evaluated_by(evaluation.num_samples)})"
             + (", the best so far" if best else "")
         )
 
-    def _pictures(self, functions: Functions) -> dict[str, np.ndarray]:
+    def _pictures(self, functions: Functions) -> Pictures:
         originals = self.dataset.valid[spread(len(self.dataset.valid), _PICTURES)]
         return self.problem.pictures(functions, originals, tf.constant([self.config.seed, 0]))
 

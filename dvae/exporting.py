@@ -14,6 +14,8 @@ from dvae.data.observed import ObservedPart
 from dvae.run_directory import partial_of
 from models.autoencoder import DiscreteVAE
 from models.conditional import ConditionalModel
+from models.generative import GenerativeModel
+from models.posterior import Posterior
 from samplers import annealed_importance, gibbs, population_annealing
 from samplers.annealing_path import uniform_base
 from samplers.annealing_schedules import linear_betas
@@ -24,6 +26,8 @@ _ORIGIN_NAMES, _ORIGIN_SETTINGS = {"settings", "checksum", "step", "seconds"}, {
 _SEED = tf.TensorSpec([2], tf.int32, "seed")
 _COUNT = tf.TensorSpec([], tf.int32, "num_samples")
 _PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
+_POSTERIOR_SWEEPS = 100
+Signatures = Mapping[Callable, Sequence[tf.TensorSpec]]
 
 
 class ExportableModel(tf.Module):
@@ -33,47 +37,25 @@ class ExportableModel(tf.Module):
     same functions.
 
     Args:
-      model: with a `posterior` and a `likelihood`.
-      posterior_width: pixels that the posterior is given.
+      model: with a `likelihood`.
       signatures: a subclass's own: methods, and the specifications of their inputs.
 
     Attributes:
       functions: by signature name.
     """
 
-    def __init__(
-        self,
-        model: DiscreteVAE | ConditionalModel,
-        *,
-        posterior_width: int,
-        signatures: Mapping[Callable, Sequence[tf.TensorSpec]],
-    ) -> None:
+    def __init__(self, model: GenerativeModel | ConditionalModel, signatures: Signatures) -> None:
         super().__init__(name="exportable_model")
         self.model = model
-        # At the top of the saved object, so that whoever loads it can anneal an RBM posterior for longer.
-        if hasattr(model.posterior, "num_temperatures"):
-            self.posterior_temperatures = model.posterior.num_temperatures
-        x = tf.TensorSpec([None, posterior_width], tf.float32, "x")
         z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
-        inputs = {self.decode: [z], self.sample_posterior: [x, _COUNT, _SEED]} | dict(signatures)
-        if model.posterior.is_amortized_whole:
-            inputs[self.posterior_parameters] = [x]
         self.functions: Mapping[str, Callable[..., dict[str, tf.Tensor]]] = {
-            method.__name__: tf.function(method, input_signature=signature) for method, signature in inputs.items()
+            method.__name__: tf.function(method, input_signature=inputs)
+            for method, inputs in {self.decode: [z], **signatures}.items()
         }
 
     def decode(self, z):
         """Pixel logits of binary latents."""
         return {"logits": self.model.likelihood.logits(z, training=False)}
-
-    def sample_posterior(self, x, num_samples, seed):
-        """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
-        z, log_q = self.model.posterior.sample(x, num_samples=num_samples, seed=seed)
-        return {"z": z, "log_q": log_q}
-
-    def posterior_parameters(self, x):
-        """The parameters of q(z | x), which depend on x alone."""
-        return self.model.posterior.parameters(x, seed=tf.constant([0, 0]))
 
     def save(self, folder: Path, *, origin: dict[str, Any]) -> None:
         """Writes the SavedModel; what was in `folder` before stays whole until the new one is complete.
@@ -92,23 +74,41 @@ class ExportableModel(tf.Module):
         partial.rename(folder)
 
 
-class InferenceModel(ExportableModel):
-    """The signatures of an autoencoder."""
+class _WithPosterior(tf.Module):
+    """The signatures of an approximate posterior q(z | x)."""
 
-    def __init__(self, model: DiscreteVAE) -> None:
-        x = tf.TensorSpec([None, model.likelihood.num_pixels], tf.float32, "x")
+    def _of_posterior(self, posterior: Posterior, num_pixels: int) -> Signatures:
+        """For a posterior that is given so many pixels."""
+        # At the top of the saved object, so that whoever loads it can anneal an RBM posterior for longer.
+        if hasattr(posterior, "num_temperatures"):
+            self.posterior_temperatures = posterior.num_temperatures
+        x = tf.TensorSpec([None, num_pixels], tf.float32, "x")
+        signatures = {self.sample_posterior: [x, _COUNT, _SEED]}
+        return signatures | ({self.posterior_parameters: [x]} if posterior.is_amortized_whole else {})
+
+    def sample_posterior(self, x, num_samples, seed):
+        """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
+        z, log_q = self.model.posterior.sample(x, num_samples=num_samples, seed=seed)
+        return {"z": z, "log_q": log_q}
+
+    def posterior_parameters(self, x):
+        """The parameters of q(z | x), which depend on x alone."""
+        return self.model.posterior.parameters(x, seed=tf.constant([0, 0]))
+
+
+class _WithPrior(ExportableModel):
+    """The signatures of p(z) and p(x | z)."""
+
+    def __init__(self, model: GenerativeModel, signatures: Signatures) -> None:
         z = tf.TensorSpec([None, model.likelihood.num_units], tf.float32, "z")
-        log_z = tf.TensorSpec([], tf.float32, "log_z")
         counts = [tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")]
-        signatures = {
+        of_prior = {
             self.prior_energy: [z],
             self.sample_prior: [_COUNT, _SEED],
             self.generate: [_COUNT, _SEED],
-            self.reconstruct: [x, _SEED],
             self.log_partition: [*counts, _SEED],
-            self.log_likelihood: [x, _COUNT, log_z, _SEED],
         }
-        super().__init__(model, posterior_width=model.likelihood.num_pixels, signatures=signatures)
+        super().__init__(model, of_prior | signatures)
 
     def prior_energy(self, z):
         """`E(z)` in nats, `p(z) = exp(-E(z)) / Z`."""
@@ -135,11 +135,6 @@ class InferenceModel(ExportableModel):
         z = self.sample_prior(num_samples, seed)["z"]
         return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z, training=False))}
 
-    def reconstruct(self, x, seed):
-        """Pixel probabilities of one sample of q(z | x)."""
-        z, _ = self.model.posterior.sample(x, num_samples=1, seed=seed)
-        return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z[0], training=False))}
-
     def log_partition(self, num_chains, num_temperatures, seed):
         """log Z of the prior by AIS from the uniform distribution, with its standard error, nats."""
         prior = self.model.prior.rbm()
@@ -150,6 +145,20 @@ class InferenceModel(ExportableModel):
             "log_z": tf.cast(annealed.log_z, tf.float32),
             "standard_error": tf.cast(annealed.standard_error, tf.float32),
         }
+
+
+class InferenceModel(_WithPosterior, _WithPrior):
+    """The signatures of an autoencoder."""
+
+    def __init__(self, model: DiscreteVAE) -> None:
+        x, log_z = _images(model), tf.TensorSpec([], tf.float32, "log_z")
+        signatures = {self.reconstruct: [x, _SEED], self.log_likelihood: [x, _COUNT, log_z, _SEED]}
+        super().__init__(model, signatures | self._of_posterior(model.posterior, model.likelihood.num_pixels))
+
+    def reconstruct(self, x, seed):
+        """Pixel probabilities of one sample of q(z | x)."""
+        z, _ = self.model.posterior.sample(x, num_samples=1, seed=seed)
+        return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z[0], training=False))}
 
     def log_likelihood(self, x, num_samples, log_z, seed):
         """Importance-weighted `log p(x)`, its effective sample size, and the ELBO, given the prior's log Z, nats."""
@@ -163,7 +172,26 @@ class InferenceModel(ExportableModel):
         }
 
 
-class PredictionModel(ExportableModel):
+class MarkovChainModel(_WithPrior):
+    """The signatures of a generative model whose posterior is sampled by Markov chains."""
+
+    def __init__(self, model: GenerativeModel) -> None:
+        super().__init__(model, {self.reconstruct: [_images(model), _SEED]})
+
+    def reconstruct(self, x, seed):
+        """Pixel probabilities of one state of p(z | x), after sweeps of single-site Gibbs from fair coins."""
+        start_seed, sweep_seed = tf.unstack(tf.random.split(seed, 2))
+        coins = tf.random.stateless_uniform([1, tf.shape(x)[0], self.model.likelihood.num_units], start_seed) < 0.5
+        num_sweeps = tf.constant(_POSTERIOR_SWEEPS)
+        z = self.model.posterior_sweeps(x, tf.cast(coins, tf.float32), sweep_seed, num_sweeps=num_sweeps)
+        return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z[0], training=False))}
+
+
+def _images(model: GenerativeModel) -> tf.TensorSpec:
+    return tf.TensorSpec([None, model.likelihood.num_pixels], tf.float32, "x")
+
+
+class PredictionModel(_WithPosterior, ExportableModel):
     """The signatures of structured prediction: x_2, the target pixels of an example x, from x_1, the observed ones.
 
     `sample_posterior` and `posterior_parameters` are of q(z | x_1): their `x` is the observed part; `decode` gives the
@@ -182,7 +210,7 @@ class PredictionModel(ExportableModel):
             self.log_likelihood: [x, _COUNT, _SEED],
             self.log_likelihood_given: [x, z],
         }
-        super().__init__(model, posterior_width=num_observed, signatures=signatures)
+        super().__init__(model, signatures | self._of_posterior(model.posterior, num_observed))
 
     def pixels(self):
         """Which pixels of an example are observed, and which are the target, by number."""
@@ -206,9 +234,11 @@ class PredictionModel(ExportableModel):
     def log_likelihood(self, x, num_samples, seed):
         """`log p(x_2 | x_1) = log E_q p(x_2 | z)` by samples, and its effective sample size; nats.
 
+        Of an RBM posterior the weighted samples make it a ratio of two estimates: the error of log Z_phi does not
+        cancel, as it does in an autoencoder's, and takes more temperatures to reduce.
         `E_q log p(x_2 | z)`, a lower bound, goes by the name of the autoencoder's.
         """
-        observed, target = (tf.gather(x, pixels, axis=1) for pixels in self.part)
+        observed, target = self.part.split(x)
         draws = self.model.posterior.draw(observed, num_samples=num_samples, seed=seed)
         log_likelihood = self.model.likelihood.log_prob(target, draws.z, training=False)  # [K, B]
         log_weights = draws.log_weights + log_likelihood
@@ -220,7 +250,7 @@ class PredictionModel(ExportableModel):
 
     def log_likelihood_given(self, x, z):
         """`log p(x_2 | z)` and, up to a constant of each x, `log q(z | x_1)` of given latents; nats, `[B, S]`."""
-        observed, target = (tf.gather(x, pixels, axis=1) for pixels in self.part)
+        observed, target = self.part.split(x)
         latents = tf.broadcast_to(z[:, None], [tf.shape(z)[0], tf.shape(x)[0], z.shape[-1]])
         log_q = self.model.posterior.unnormalised_log_prob(observed, latents)
         log_likelihood = self.model.likelihood.log_prob(target, z[:, None], training=False)

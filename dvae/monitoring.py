@@ -56,7 +56,8 @@ class Monitor:
                     tf.summary.scalar(f"{_HEADINGS[group]}/{name}", value)
         self._writers[group].flush()
         if group == "train":
-            self._bar.set_postfix_str(f"log p(x|zeta) {values['relaxed_log_likelihood']:.2f}")
+            name, value = next(iter(values.items()))
+            self._bar.set_postfix_str(f"{name} {value:.2f}")
 
     def images(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         """Pictures `[height, width, 1]` by name."""

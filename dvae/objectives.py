@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Names of what each measures; `iw_effective_sample_size` is of 1 to K, of the weights as they are annealed.
+# Names of what each measures. Effective sample sizes are of 1 to K: of importance weights as they are annealed, and in
+# structured prediction of the likelihoods.
 ELBO_METRICS = ("relaxed_log_likelihood",)
 WEIGHTS_METRICS = ("relaxed_log_likelihood", "iw_effective_sample_size")
+STRUCTURED_METRICS = ("relaxed_bound", "relaxed_log_likelihood", "effective_sample_size")
+COMPLETE_DATA_METRICS = ("log_likelihood_given_z",)
 
 
 class Objective(NamedTuple):
@@ -98,7 +101,25 @@ def structured(log_likelihood: tf.Tensor, negative_entropy: tf.Tensor, *, entrop
     num_samples = tf.cast(tf.shape(log_likelihood)[0], log_likelihood.dtype)
     bound = tf.reduce_logsumexp(log_likelihood, axis=0) - tf.math.log(num_samples)
     loss = -tf.reduce_mean(bound) + entropy_weight * tf.reduce_mean(negative_entropy)
-    return Objective(loss, loss, _metrics(log_likelihood, _normalised(log_likelihood)))
+    metrics = {
+        "relaxed_bound": tf.reduce_mean(bound),
+        "relaxed_log_likelihood": tf.reduce_mean(log_likelihood),
+        "effective_sample_size": _effective_sample_size(_normalised(log_likelihood)),
+    }
+    return Objective(loss, loss, metrics)
+
+
+def complete_data(log_likelihood: tf.Tensor, log_prior: tf.Tensor) -> Objective:
+    """`-mean [log p(x | z) + log p(z)]` of draws from the true posterior: its gradient is that of `-log p(x)`.
+
+        d log p(x) = E_{p(z | x)}[d log p(x, z)]
+
+    Args:
+      log_likelihood: `log p(x | z)`, `[K, B]`.
+      log_prior: `log p(z)`, whose log Z_theta carries its gradient, `[K, B]`.
+    """
+    loss = -tf.reduce_mean(log_likelihood + log_prior)
+    return Objective(loss, loss, {"log_likelihood_given_z": tf.reduce_mean(log_likelihood)})
 
 
 def _normalised(log_weights: tf.Tensor) -> tf.Tensor:
@@ -113,5 +134,9 @@ def _weighted(coefficients: tf.Tensor, log_weights: tf.Tensor) -> tf.Tensor:
 def _metrics(log_likelihood: tf.Tensor, normalised: tf.Tensor) -> dict[str, tf.Tensor]:
     return {
         "relaxed_log_likelihood": tf.reduce_mean(log_likelihood),
-        "iw_effective_sample_size": tf.reduce_mean(1 / tf.reduce_sum(tf.square(normalised), axis=0)),
+        "iw_effective_sample_size": _effective_sample_size(normalised),
     }
+
+
+def _effective_sample_size(normalised: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(1 / tf.reduce_sum(tf.square(normalised), axis=0))

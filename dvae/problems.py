@@ -8,8 +8,12 @@ from dvae.data import Dataset
 from dvae.problem import Problem
 from dvae.structured_prediction import StructuredPrediction
 from dvae.systems import OBJECTIVES
+from dvae.true_posterior import TruePosterior
 
-_PROBLEMS: dict[str, type[Problem]] = dict.fromkeys(OBJECTIVES, Autoencoding) | {"structured": StructuredPrediction}
+_PROBLEMS: dict[str, type[Problem]] = dict.fromkeys(OBJECTIVES, Autoencoding) | {
+    "structured": StructuredPrediction,
+    "mcmc": TruePosterior,
+}
 
 
 def problem_of(config: Config, dataset: Dataset) -> Problem:

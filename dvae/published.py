@@ -20,13 +20,16 @@ class _Defaults:
 class _OfObjective:
     hidden_layers: int = 2
     learning_rate: float = 3e-3
+    num_latents: int | None = None
+    test_samples: int | None = None
     iw_gradient: str | None = None
     observed: str | None = None
 
 
 _BY_OBJECTIVE = {
     "iw": _OfObjective(iw_gradient="dreg"),
-    "structured": _OfObjective(hidden_layers=1, learning_rate=3e-4, observed="top"),
+    "mcmc": _OfObjective(num_latents=16),
+    "structured": _OfObjective(hidden_layers=1, learning_rate=3e-4, observed="top", test_samples=4000),
 }
 # digits and bars_and_stripes are small enough for a demonstration: their 16 latents can be enumerated, so that every
 # number can be checked.

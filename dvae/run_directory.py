@@ -32,8 +32,13 @@ class RunDirectory:
         self.samples_picture = self.path / "samples.png"
         self.reconstructions_picture = self.path / "reconstructions.png"
 
-    def open(self, config: Config, dataset: Dataset, *, resume: bool) -> None:
+    def open(self, config: Config, dataset: Dataset, *, checksum: str, resume: bool) -> None:
         """Makes the directory for a new run, or checks that the run in it is this one.
+
+        Args:
+          config, dataset: of the run.
+          checksum: of the problem: the data and whatever else the settings only point to.
+          resume: whether a run that is there may go on.
 
         Raises:
           UserError: the directory cannot be written, holds something else, or another run.
@@ -47,7 +52,7 @@ class RunDirectory:
         except OSError as error:
             reason = error.strerror
             raise UserError(f"--log_dir={self.path}: must be a folder that can be written ({reason})") from error
-        settings = _described(config, dataset)
+        settings = _described(config, dataset, checksum)
         if not occupied:
             write_json(self.config_file, settings)
             self._lock()
@@ -77,7 +82,7 @@ class RunDirectory:
             before = json.loads(self.config_file.read_text())
             differing = [name for name in now if before["settings"].get(name) != now[name]]
             differing = [name for name in differing if name not in _PLACES]
-            checksum = before["data"]["checksum"]
+            data, problem = before["data"]["checksum"], before["data"]["problem_checksum"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"--log_dir={self.path}: config.json is not one of this program: choose another") from error
         if missing := [name for name in now if name not in before["settings"]]:
@@ -91,10 +96,16 @@ class RunDirectory:
                 f"--{name}={now[name]}: the run in --log_dir={self.path} has {before['settings'][name]}: "
                 "choose another --log_dir or the same settings"
             )
-        if checksum != settings["data"]["checksum"]:
+        if data != settings["data"]["checksum"]:
             raise UserError(
                 f"--dataset={now['dataset']}: the data differ from those of the run in "
                 f"--log_dir={self.path} (checksum): choose another --log_dir or restore the data"
+            )
+
+        if problem != settings["data"]["problem_checksum"]:
+            raise UserError(
+                f"--observed={now['observed']}: the mask differs from that of the run in --log_dir={self.path} "
+                "(checksum): choose another --log_dir or restore the mask"
             )
 
     def forget_metrics_after(self, step: int) -> None:
@@ -111,12 +122,13 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def _described(config: Config, dataset: Dataset) -> dict[str, Any]:
+def _described(config: Config, dataset: Dataset, checksum: str) -> dict[str, Any]:
     return {
         "settings": dataclasses.asdict(config),
         "data": {
             "name": dataset.name,
             "checksum": dataset.checksum,
+            "problem_checksum": checksum,
             "train": len(dataset.train),
             "valid": len(dataset.valid),
             "test": len(dataset.test),

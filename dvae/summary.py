@@ -23,16 +23,23 @@ def describe_run(config: Config, dataset: Dataset) -> str:
     )
 
 
-def describe_results(results: dict[str, Any], folder: Path) -> str:
-    """The final evaluation, and where its files lie."""
+def evaluated_by(num_samples: int | None) -> str:
+    """How a log-likelihood was had."""
+    return "all latent states enumerated" if num_samples is None else f"{num_samples} importance samples each"
+
+
+def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: str | None) -> str:
+    """The final evaluation, of the likelihood of what (None: of the whole example), and where its files lie."""
+    of = f" of {likelihood_of}:" if likelihood_of else ""
     error = "" if results["nll_standard_error"] is None else f" +- {results['nll_standard_error']:.3f}"
+    elbo = "" if results["elbo"] is None else f"ELBO {results['elbo']:.3f} nats; "
     of_prior = ""
     if results["log_z"] is not None:
         of_prior = f"log Z of the prior {results['log_z']:.3f} +- {results['log_z_standard_error']:.3f} nats by AIS; "
     lines = [
-        f"{results['split']} NLL {results['nll']:.3f}{error} nats "
-        f"(standard error over {results['num_examples']} examples; {results['num_samples']} importance samples each)",
-        f"ELBO {results['elbo']:.3f} nats; {of_prior}model of step {results['step']}",
+        f"{results['split']} NLL{of} {results['nll']:.3f}{error} nats "
+        f"(standard error over {results['num_examples']} examples; {evaluated_by(results['num_samples'])})",
+        f"{elbo}{of_prior}model of step {results['step']}",
     ]
     if results["exact_nll"] is not None:
         lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")

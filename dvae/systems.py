@@ -16,6 +16,7 @@ from models import divergences
 from models.autoencoder import DiscreteVAE
 from models.conditional import ConditionalModel
 from models.directed_posterior import DirectedPosterior
+from models.generative import GenerativeModel
 from models.likelihood import BernoulliLikelihood
 from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction, UniformExponential
 from models.networks import LayerFactory
@@ -329,6 +330,15 @@ def build_model(config: Config, mean_pixel: np.ndarray) -> DiscreteVAE:
         posterior=posterior,
         likelihood=_likelihood(config, factory, mean_pixel),
         divergence=objective_of(config).divergence(config, posterior),
+    )
+
+
+def build_generative_model(config: Config, mean_pixel: np.ndarray) -> GenerativeModel:
+    """Prior and likelihood alone; `mean_pixel` is `[D]`."""
+    factory = _factory(config)
+    return GenerativeModel(
+        prior=RBMPrior(config.num_left, config.num_left, weights_regularizer=factory.decay()),
+        likelihood=_likelihood(config, factory, tf.constant(mean_pixel, tf.float32)),
     )
 
 

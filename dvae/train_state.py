@@ -8,8 +8,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.autoencoder import DiscreteVAE
 from models.conditional import ConditionalModel
+from models.generative import GenerativeModel
 from samplers.persistent_chains import ChainTable
 
 
@@ -20,7 +20,7 @@ class TrainState:
     the data are functions of the run's seed and the step.
 
     Args:
-      num_examples, num_samples: rows of the table of chains, and chains in a row.
+      num_examples, num_samples, chain_units: rows of the table of chains, chains in a row, units in a chain.
       prior_state: makes the initial state of the prior's sampler from a seed; `()` where there is no prior.
       seed: int32 `[2]`.
 
@@ -34,10 +34,11 @@ class TrainState:
     def __init__(
         self,
         *,
-        model: DiscreteVAE | ConditionalModel,
+        model: GenerativeModel | ConditionalModel,
         optimizer: keras.optimizers.Optimizer,
         num_examples: int,
         num_samples: int,
+        chain_units: int,
         prior_state: Callable[[tf.Tensor], NamedTuple | tuple[()]],
         seed: tf.Tensor,
     ) -> None:
@@ -46,7 +47,7 @@ class TrainState:
         self.optimizer = optimizer
         self.global_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="global_step")
         self.chains = ChainTable(
-            num_examples=num_examples, num_chains=num_samples, num_left=model.posterior.chain_units, seed=chains_seed
+            num_examples=num_examples, num_chains=num_samples, num_units=chain_units, seed=chains_seed
         )
         self._prior_structure = prior_state(population_seed)
         self._prior_variables = [tf.Variable(t, trainable=False) for t in tf.nest.flatten(self._prior_structure)]

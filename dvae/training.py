@@ -51,16 +51,25 @@ class Trainer(abc.ABC):
       config: validated.
       dataset: its training split stays in memory in its own type.
       state: what the steps change.
+      encoder: the part of the model whose variables have the inference loss; None where there is none.
       metrics: names of what a step returns, float32 scalars.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, state: TrainState, *, metrics: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        state: TrainState,
+        *,
+        encoder: keras.layers.Layer | None,
+        metrics: tuple[str, ...],
+    ) -> None:
         self.config = config
         self.state = state
         self.metrics = metrics
-        self._of_encoder = state.model.posterior.trainable_variables
-        encoder = set(map(id, self._of_encoder))
-        self._of_generator = [v for v in state.model.trainable_variables if id(v) not in encoder]
+        self._of_encoder = encoder.trainable_variables if encoder else []
+        numbers = set(map(id, self._of_encoder))
+        self._of_generator = [v for v in state.model.trainable_variables if id(v) not in numbers]
         self._examples = tf.constant(dataset.train)
         self._dynamic = dataset.dynamic
 

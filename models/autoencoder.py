@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
+from models.generative import GenerativeModel
 from models.likelihood import BernoulliLikelihood
 from models.posterior import Posterior
 from models.prior import RBMPrior
@@ -26,7 +26,7 @@ class RelaxedTerms(NamedTuple):
     divergence: tf.Tensor
 
 
-class DiscreteVAE(keras.Model):
+class DiscreteVAE(GenerativeModel):
     """A variational autoencoder with binary latents and a Boltzmann prior.
 
     Args:
@@ -40,12 +40,9 @@ class DiscreteVAE(keras.Model):
     def __init__(
         self, *, prior: RBMPrior, posterior: Posterior, likelihood: BernoulliLikelihood, divergence: Callable
     ) -> None:
-        super().__init__()
-        self.prior = prior
+        super().__init__(prior=prior, likelihood=likelihood)
         self.posterior = posterior
-        self.likelihood = likelihood
         self.divergence = divergence
-        self.built = True
 
     def relaxed_terms(self, x: tf.Tensor, sample, *, prior: RBM, log_z: tf.Tensor) -> RelaxedTerms:
         """Relaxed samples of `q(z | x)` through the likelihood and the divergence from the prior.
@@ -57,8 +54,3 @@ class DiscreteVAE(keras.Model):
         """
         log_likelihood = self.likelihood.log_prob(x, sample.zeta, training=True)
         return RelaxedTerms(log_likelihood, self.divergence(sample, prior, log_z))
-
-    def log_joint(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
-        """`log p(x, z) = log p(x | z) - E_theta(z) - log Z_theta` of binary `z [K, B, units]`, nats, `[K, B]`."""
-        prior = self.prior.rbm()
-        return self.likelihood.log_prob(x, z, training=False) - prior.energy(*prior.split(z)) - log_z

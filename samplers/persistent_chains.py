@@ -111,14 +111,14 @@ class ChainTable(tf.Module):
     Args:
       num_examples: rows.
       num_chains: chains an example (K).
-      num_left: units on the left side; only that side is stored, the right is drawn from it.
+      num_units: that are kept of a chain; of an RBM, the left side, from which the right is drawn.
       seed: int32 `[2]`; the chains start as fair coins.
     """
 
-    def __init__(self, *, num_examples: int, num_chains: int, num_left: int, seed: tf.Tensor) -> None:
+    def __init__(self, *, num_examples: int, num_chains: int, num_units: int, seed: tf.Tensor) -> None:
         super().__init__(name="chain_table")
-        self.num_left = num_left
-        num_bytes = -(-num_left // 8)
+        self.num_units = num_units
+        num_bytes = -(-num_units // 8)
         words = [num_examples, num_chains, -(-num_bytes // 4)]
         words = tf.random.stateless_uniform(words, seed, minval=None, maxval=None, dtype=tf.uint32)
         coins = tf.reshape(tf.bitcast(words, tf.uint8), [num_examples, num_chains, 4 * words.shape[-1]])
@@ -126,13 +126,13 @@ class ChainTable(tf.Module):
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
         """The chains of examples `index [B]`, float32 `[K, B, N]`."""
-        left = _unpack(tf.gather(self.table, index))[..., : self.num_left]
+        left = _unpack(tf.gather(self.table, index))[..., : self.num_units]
         return tf.cast(tf.transpose(left, [1, 0, 2]), tf.float32)
 
     def write(self, index: tf.Tensor, left: tf.Tensor) -> None:
         """Stores `left [K, B, N]` for examples `index [B]`, each of which occurs once."""
         bits = tf.cast(tf.transpose(left, [1, 0, 2]), tf.uint8)
-        bits = tf.pad(bits, [[0, 0], [0, 0], [0, -self.num_left % 8]])
+        bits = tf.pad(bits, [[0, 0], [0, 0], [0, -self.num_units % 8]])
         self.table.scatter_update(tf.IndexedSlices(_pack(bits), index))
 
 

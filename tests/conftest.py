@@ -75,9 +75,9 @@ def open_experiment(config: Config, folder) -> Experiment:
     config = dataclasses.replace(config, log_dir=str(folder))
     dataset = data.load_dataset(config.dataset, config.data_dir)
     order = data.BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
-    run = RunDirectory(folder)
-    run.open(config, dataset, resume=True)
-    return Experiment(problem_of(config, dataset), order, run)
+    problem, run = problem_of(config, dataset), RunDirectory(folder)
+    run.open(config, dataset, checksum=problem.checksum, resume=True)
+    return Experiment(problem, order, run)
 
 
 # One RBM posterior, one directed posterior of several groups, one whose relaxation has variables: every other system is

@@ -72,10 +72,13 @@ def _layers(prefix, stack):
 
 
 def _named_layers(model):
-    posterior, likelihood = model.posterior, model.likelihood
-    yield from _layers("encoder/hidden", posterior.context if hasattr(posterior, "context") else posterior.hidden)
-    yield from _layers("decoder/hidden", likelihood.hidden)
-    yield "decoder/outputs", likelihood.outputs
+    posterior = getattr(model, "posterior", None)
+    if posterior is not None:
+        yield from _layers("encoder/hidden", posterior.context if hasattr(posterior, "context") else posterior.hidden)
+    yield from _layers("decoder/hidden", model.likelihood.hidden)
+    yield "decoder/outputs", model.likelihood.outputs
+    if posterior is None:
+        return
     if hasattr(posterior, "coupling_norm"):
         yield from [("encoder/outputs", posterior.outputs), ("encoder/coupling", posterior.coupling_norm)]
     else:

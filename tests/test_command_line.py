@@ -164,6 +164,8 @@ def test_mistakes_in_flags(tmp_path):
         (["--objective=iw", "--model=dvaepp_exp"], ["--objective=iw", "dvaepp_exp", "elbo", "dvaes_exp"]),
         (["--objective=iw", "--iw_gradient=vimco"], ["--iw_gradient=vimco", "dreg"]),
         (["--iw_gradient=iwae"], ["--iw_gradient=iwae", "--objective=iw"]),
+        (["--objective=mcmc", "--num_latents=22"], ["--num_latents=22", "at most 20"]),
+        (["--objective=mcmc", "--num_samples=5"], ["--num_samples=5", "must be 1"]),
         (["--observed=left"], ["--observed=left", "--objective=structured"]),
         (["--objective=structured", "--observed=1.5"], ["--observed=1.5", "a fraction between 0 and 1"]),
         (["--num_steps=many"], ["num_steps", "many"]),

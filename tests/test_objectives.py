@@ -59,6 +59,7 @@ def test_structured_matches_loops():
         tape.watch(arguments)
         objective = objectives.structured(*arguments, entropy_weight=tf.constant(weight, tf.float64))
     assert objective.inference_loss is objective.generative_loss
+    assert tuple(objective.metrics) == objectives.STRUCTURED_METRICS
     value = 0.0
     for b in range(3):
         value -= np.log(sum(np.exp(LOG_LIKELIHOOD[k, b]) for k in range(4)) / 4) / 3

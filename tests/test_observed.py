@@ -62,6 +62,18 @@ def test_mistakes(observed, reason):
         observed_part(observed, images(3, 4))
 
 
+def test_files_that_are_no_array(tmp_path):
+    path = tmp_path / "mask.npy"
+    for content, reason in ((b"PK\x03\x04 damaged", "cannot be read"), (b"", "cannot be read")):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=reason):
+            observed_part(str(path), images(3, 4))
+    np.savez(tmp_path / "mask.npz", mask=MASK)
+    (tmp_path / "mask.npz").replace(path)
+    with pytest.raises(UserError, match="must hold one array"):
+        observed_part(str(path), images(3, 4))
+
+
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [

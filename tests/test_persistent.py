@@ -140,7 +140,7 @@ def test_state_does_not_follow_variables(step):
 
 # The table.
 
-TABLE = {"num_examples": 10, "num_chains": 3, "num_left": 4, "seed": (5, 6)}
+TABLE = {"num_examples": 10, "num_chains": 3, "num_units": 4, "seed": (5, 6)}
 
 
 def random_bits(*shape):
@@ -148,7 +148,7 @@ def random_bits(*shape):
 
 
 def test_table_starts_as_fair_coins():
-    table = ChainTable(num_examples=1000, num_chains=10, num_left=10, seed=(0, 1))
+    table = ChainTable(num_examples=1000, num_chains=10, num_units=10, seed=(0, 1))
     bits = table.read(tf.range(1000))
     assert (bits.shape, bits.dtype) == ([10, 1000, 10], tf.float32)
     assert set(np.unique(bits)) == {0, 1}
@@ -164,22 +164,22 @@ def test_table_read_after_write_and_other_examples_untouched():
     np.testing.assert_array_equal(table.read(tf.range(10)).numpy()[:, others], before[:, others])
 
 
-@pytest.mark.parametrize("num_left", [4, 8, 21])
-def test_table_layout(num_left):
+@pytest.mark.parametrize("num_units", [4, 8, 21])
+def test_table_layout(num_units):
     """Chain k of example b is row [b, k] of the table, a bit a unit, whichever order examples are asked in."""
-    table = ChainTable(**TABLE | {"num_left": num_left})
-    table.write(tf.constant([9, 2]), tf.constant(random_bits(3, 2, num_left)))
-    stored = np.unpackbits(table.table.numpy(), axis=-1, bitorder="little")[..., :num_left]
+    table = ChainTable(**TABLE | {"num_units": num_units})
+    table.write(tf.constant([9, 2]), tf.constant(random_bits(3, 2, num_units)))
+    stored = np.unpackbits(table.table.numpy(), axis=-1, bitorder="little")[..., :num_units]
     read = table.read(tf.constant([5, 9, 2])).numpy()
-    assert read.shape == (3, 3, num_left)
-    np.testing.assert_array_equal(read[:, 1:], random_bits(3, 2, num_left))
+    assert read.shape == (3, 3, num_units)
+    np.testing.assert_array_equal(read[:, 1:], random_bits(3, 2, num_units))
     for k, (position, example) in itertools.product(range(3), enumerate([5, 9, 2])):
         np.testing.assert_array_equal(read[k, position], stored[example, k])
 
 
 def test_table_is_small():
     """The published data and K = 25: a bit a unit, rounded up to a byte for each chain."""
-    table = ChainTable(num_examples=500, num_chains=25, num_left=100, seed=(0, 1)).table
+    table = ChainTable(num_examples=500, num_chains=25, num_units=100, seed=(0, 1)).table
     assert 100 * table.numpy().nbytes == 50_000 * 25 * 13
 
 

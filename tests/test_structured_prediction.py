@@ -8,13 +8,18 @@ import tensorflow as tf
 import tiny
 from conftest import open_experiment, small_config
 from scipy import special
+from test_experiment import train_until
 
 from dvae.data import make_dataset
+from dvae.errors import UserError
 from dvae.structured_prediction import StructuredPrediction
+from dvae.summary import describe_results
+from dvae.systems import SYSTEMS
 
 PIXELS = np.random.default_rng(0).integers(0, 2, [7, 6]).astype(float)
 INDEX = np.array([5, 0, 3, 6])
 SEED = tf.constant([3, 4])
+OTHERS = sorted(set(SYSTEMS) - {"dvaess"})
 CASES = {"dvaess": {}, "pwl": {"num_groups": 2, "shared_context": False}}
 
 
@@ -107,11 +112,15 @@ def test_gradients_are_those_of_the_numpy_loss(name):
         np.testing.assert_array_equal(moved, np.moveaxis(slow.chains, 0, 1))
 
 
-@pytest.fixture(scope="module", params=["dvaess", pytest.param("pwl", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["dvaess", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def run(request, tmp_path_factory):
-    """A small run, finished, loaded by TensorFlow alone; its results."""
-    config = small_config(model=request.param, objective="structured", num_samples=2, **CASES[request.param])
-    experiment = open_experiment(config, tmp_path_factory.mktemp("structured"))
+    """A small run, interrupted once, finished, loaded by TensorFlow alone; its results."""
+    case = CASES.get(request.param, {})
+    config = small_config(model=request.param, objective="structured", num_samples=2, **case)
+    folder = tmp_path_factory.mktemp("structured")
+    train_until(open_experiment(config, folder), 100)
+    experiment = open_experiment(config, folder)
+    assert experiment.step == 80
     experiment.train()
     results = experiment.finish()
     return tf.saved_model.load(str(experiment.run.saved_model)).signatures, results, experiment
@@ -133,7 +142,15 @@ def test_results_have_no_prior_and_agree_with_enumeration(run):
     np.testing.assert_allclose(given["log_likelihood"][3], by_hand, rtol=1e-4)
     estimate = signatures["log_likelihood"](x=tf.constant(images, tf.float32), num_samples=tf.constant(2000), seed=SEED)
     assert abs(np.mean(estimate["log_likelihood"] - exact)) < 0.02
-    assert np.mean(estimate["elbo"]) < np.mean(exact)
+    elbo = np.sum(np.exp(log_q) * given["log_likelihood"], axis=1)
+    assert abs(np.mean(estimate["elbo"] - elbo)) < 0.05
+    if not hasattr(experiment.exportable, "posterior_temperatures"):  # exact samples: E_q[w]^2 / E_q[w^2] of them count
+        log_share = 2 * exact - special.logsumexp(2 * given["log_likelihood"] + log_q, axis=1)
+        sizes = 2000 * np.exp(log_share)
+        np.testing.assert_allclose(np.mean(estimate["effective_sample_size"]), np.mean(sizes), rtol=0.1)
+    text = describe_results(results, experiment.run.path, likelihood_of=experiment.problem.likelihood_of)
+    assert "NLL of the 8 predicted pixels given the 8 observed ones: " in text
+    assert "log Z" not in text
 
 
 def test_prediction(run):
@@ -149,15 +166,43 @@ def test_prediction(run):
     z = reference.all_states(8).astype(np.float32)
     log_q = signatures["log_likelihood_given"](x=tf.constant(images), z=tf.constant(z))["log_q"].numpy()
     p_on = special.expit(signatures["decode"](z=tf.constant(z))["logits"].numpy())
-    wanted = special.softmax(log_q.astype(float), axis=1) @ p_on
+    q = special.softmax(log_q.astype(float), axis=1)
+    wanted = q @ p_on
     np.testing.assert_allclose(predicted["probabilities"], wanted, atol=0.03)
     np.testing.assert_allclose(np.mean(predicted["samples"], axis=0), wanted, atol=0.05)
+    both = np.mean(predicted["samples"][..., :1] * predicted["samples"][..., 1:2], axis=0)[:, 0]
+    np.testing.assert_allclose(both, q @ (p_on[:, 0] * p_on[:, 1]), atol=0.05)
     same = signatures["predict"](observed=observed, num_samples=tf.constant(4000), seed=SEED)
     np.testing.assert_array_equal(predicted["samples"], same["samples"])
     assert "generate" not in signatures
 
 
-def test_pictures_are_written(run):
-    _, _, experiment = run
+def test_pictures(run):
+    """The observed half as it is, the rest grey, predicted, true; on 4 x 4 images, top observed."""
+    signatures, _, experiment = run
+    images = experiment.dataset.valid[:10]
+    shown = experiment.problem.pictures(signatures, images, SEED)
+    for picture, num_rows in ((shown.samples, 10), (shown.reconstructions, 3)):
+        factor = 14  # 56 pixels for 4
+        assert picture.shape == (factor * (num_rows * 5 - 1), factor * (10 * 5 - 1), 1)
+        small = picture[::factor, ::factor, 0]
+        tiles = [[small[5 * r : 5 * r + 4, 5 * c : 5 * c + 4] for c in range(10)] for r in range(num_rows)]
+        for c, image in enumerate(images.reshape(10, 4, 4)):
+            for r in range(num_rows):
+                np.testing.assert_array_equal(tiles[r][c][:2], 255 * image[:2])
+            np.testing.assert_array_equal(tiles[0][c][2:], np.full([2, 4], 128))
+            np.testing.assert_array_equal(tiles[-1][c], 255 * image)
     for path in (experiment.run.samples_picture, experiment.run.reconstructions_picture):
         assert tf.io.decode_png(path.read_bytes()).shape[-1] == 1
+
+
+def test_another_mask_is_another_run(tmp_path):
+    """Its path stands in the settings; what it holds is compared too."""
+    mask = np.arange(16) < 4
+    np.save(tmp_path / "mask.npy", mask)
+    config = small_config(model="pwl", objective="structured", observed=str(tmp_path / "mask.npy"))
+    open_experiment(config, tmp_path / "run").run.release()
+    open_experiment(config, tmp_path / "run").run.release()
+    np.save(tmp_path / "mask.npy", ~mask)
+    with pytest.raises(UserError, match=r"--observed=.*mask.npy: the mask differs"):
+        open_experiment(config, tmp_path / "run")

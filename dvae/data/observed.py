@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from dvae.data.dataset import Dataset
 from dvae.errors import UserError
@@ -21,6 +22,10 @@ class ObservedPart(NamedTuple):
 
     observed: np.ndarray
     target: np.ndarray
+
+    def split(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Examples `x [B, D]` as `(observed [B, D1], target [B, D2])`."""
+        return tf.gather(x, self.observed, axis=1), tf.gather(x, self.target, axis=1)
 
     @classmethod
     def of_mask(cls, mask: np.ndarray) -> ObservedPart:
@@ -69,8 +74,10 @@ def _fraction(observed: str, flag: str) -> float:
 def _read_mask(observed: str, flag: str, dataset: Dataset) -> np.ndarray:
     try:
         mask = np.load(Path(observed).expanduser(), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # whatever a damaged file makes NumPy and zipfile raise
         raise UserError(f"{flag}: cannot be read as an array ({error})") from error
+    if not isinstance(mask, np.ndarray):
+        raise UserError(f"{flag}: must hold one array, as np.save writes it")
     shapes = [(dataset.num_pixels,)] + ([dataset.image_shape] if dataset.image_shape else [])
     if mask.shape not in shapes:
         wanted = " or ".join(map(str, shapes))

@@ -1,0 +1,64 @@
+"""The generative model p(z) p(x | z), and Markov chains of its true posterior."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from models.likelihood import BernoulliLikelihood
+from models.prior import RBMPrior
+from samplers import gibbs
+
+
+class GenerativeModel(keras.Model):
+    """`p(x) = sum_z p(z) p(x | z)`: binary latents with a Boltzmann prior.
+
+    Args:
+      prior: p(z).
+      likelihood: p(x | z).
+    """
+
+    def __init__(self, *, prior: RBMPrior, likelihood: BernoulliLikelihood) -> None:
+        super().__init__()
+        self.prior = prior
+        self.likelihood = likelihood
+        self.built = True
+
+    def log_joint(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
+        """`log p(x, z) = log p(x | z) - E_theta(z) - log Z_theta` of binary `z [K, B, units]`, nats, `[K, B]`."""
+        prior = self.prior.rbm()
+        return self.likelihood.log_prob(x, z, training=False) - prior.energy(*prior.split(z)) - log_z
+
+    @tf.function(jit_compile=True)
+    def posterior_sweeps(self, x: tf.Tensor, z: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> tf.Tensor:
+        """Moves chains by sweeps of single-site Gibbs that leave the true posterior p(z | x) invariant.
+
+            p(z_i = 1 | z_-i, x) = sigma(log p(x, z with z_i = 1) - log p(x, z with z_i = 0)),   i = 1, 2, ...
+
+        A sweep visits all bits in turn. The value at the present state is kept, so a bit costs one evaluation of the
+        decoder, for all chains at once. Batch normalisation uses its moving averages: with statistics of the batch, a
+        flipped bit of one chain would change the posterior of all others. No gradient flows.
+
+        Args:
+          x: binary, `[B, D]`.
+          z: binary, `[K, B, units]`.
+          seed: int32 `[2]`.
+          num_sweeps: int32 scalar.
+
+        Returns:
+          The chains after the last sweep, `[K, B, units]`.
+        """
+        num_units, zero = z.shape[-1], tf.constant(0.0)
+        value, sweep = self.log_joint(x, z, zero), tf.constant(0)
+        while sweep < num_sweeps:
+            uniform = tf.random.stateless_uniform(
+                tf.concat([[num_units], tf.shape(value)], 0), gibbs.sweep_seed(seed, sweep), alg="threefry"
+            )
+            for i in tf.range(num_units):
+                flipped = z + tf.one_hot(i, num_units) * (1 - 2 * z)
+                value_flipped = self.log_joint(x, flipped, zero)
+                is_flipped = uniform[i] < tf.sigmoid(value_flipped - value)
+                z = tf.where(is_flipped[..., None], flipped, z)
+                value = tf.where(is_flipped, value_flipped, value)
+            sweep += 1
+        return tf.stop_gradient(z)

@@ -1,0 +1,164 @@
+"""Training by Markov chains of the true posterior: the chains' kernel, the gradient, a small run; by enumeration."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import reference
+import reference_models
+import tensorflow as tf
+import tiny
+from conftest import open_experiment, small_config
+from scipy import special
+from test_experiment import train_until
+
+from dvae import objectives
+from dvae.config import Config
+from dvae.problems import _PROBLEMS
+from dvae.systems import build_generative_model
+from samplers.log_partition import exact_log_z
+
+X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)
+STATES = reference.all_states(4)
+LEVEL = 1e-5
+
+
+def make_model(**settings):
+    config = dataclasses.replace(tiny.config("pwl", **settings), objective="mcmc")
+    model = build_generative_model(config, tiny.MEAN_PIXEL)
+    reference_models.randomize(model, 4)
+    return model
+
+
+def log_joint(model, x):
+    """`log p(x, z) + log Z` of all 16 states, in NumPy, moving averages in use."""
+    weights = reference_models.weights_of(model)
+    values = reference_models.log_likelihood(weights, tiny.MEAN_PIXEL, x[None], STATES[:, None], training=False)[:, 0]
+    prior = reference_models.prior_of(weights)
+    return values - [reference.energy(prior, z[:2], z[2:]) for z in STATES]
+
+
+def sweep_matrix(log_p):
+    """`T[old, new]` of one single-site sweep, bits 1 to 4, from the enumerated distribution alone."""
+    kernel = np.eye(16)
+    for unit in range(4):
+        step = np.zeros([16, 16])
+        for old in range(16):
+            flipped = old ^ (8 >> unit)  # the first unit is the highest bit
+            step[old, flipped] = special.expit(log_p[flipped] - log_p[old])
+            step[old, old] = 1 - step[old, flipped]
+        kernel = kernel @ step
+    return kernel
+
+
+def test_a_sweep_has_the_enumerated_kernel():
+    """Chi-squared of the states after one and two sweeps from fixed ones, 3 examples; false-failure rate 1e-5.
+
+    Power: bits in the opposite order, or the chains of another example, are noticed with a probability above 0.999.
+    """
+    model, num_chains = make_model(), 20_000
+    start = np.array([5, 0, 14])
+    z = tf.constant(np.tile(STATES[start][None], [num_chains, 1, 1]), tf.float32)
+    matrices = [sweep_matrix(log_joint(model, x)) for x in X]
+    for num_sweeps in (1, 2):
+        moved = model.posterior_sweeps(X, z, tf.constant([1, 2]), num_sweeps=tf.constant(num_sweeps)).numpy()
+        for b in range(3):
+            wanted = np.linalg.matrix_power(matrices[b], num_sweeps)[start[b]]
+            counts = np.bincount(reference.state_number(moved[:, b]), minlength=16)
+            assert reference.chi_squared_p_value(counts, wanted) > LEVEL / 6
+            other = np.linalg.matrix_power(matrices[b - 1], num_sweeps)[start[b]]
+            assert reference.chi_squared_power(num_chains, wanted, other, LEVEL / 6) > 0.999
+    np.testing.assert_allclose(reference.standard_error(z), 0)  # they did start where they should
+
+
+def test_the_posterior_is_invariant():
+    for x in X:
+        log_p = log_joint(make_model(), x)
+        p = special.softmax(log_p)
+        np.testing.assert_allclose(p @ sweep_matrix(log_p), p, rtol=1e-10)
+
+
+def test_gradient_is_that_of_the_enumerated_log_likelihood():
+    """All 16 states weighed by the enumerated p(z | x): the gradient of the objective is that of -log p(x).
+
+    A linear decoder, whose batch has no statistics; differences in float64; float32 rounds to 1e-6 or so.
+    """
+    model, x = make_model(hidden_layers=0), X[0]
+    weights = special.softmax(log_joint(model, x))
+    variables = reference_models.variables_of(model)
+    with tf.GradientTape() as tape:
+        prior, z = model.prior.rbm(), tf.constant(STATES[:, None], tf.float32)
+        log_prior = -prior.energy(*prior.split(z)) - tf.cast(exact_log_z(prior), tf.float32)
+        log_likelihood = model.likelihood.log_prob(x[None], z, training=True)
+        share = tf.constant(16 * weights[:, None], tf.float32)
+        objective = objectives.complete_data(share * log_likelihood, share * log_prior)
+    found = tape.gradient(objective.generative_loss, [variable.value for variable in variables.values()])
+
+    def nll(variable, value):
+        before = variable.numpy()
+        variable.assign(value)
+        prior = reference_models.prior_of(reference_models.weights_of(model))
+        result = reference.log_z(prior) - special.logsumexp(log_joint(model, x))
+        variable.assign(before)
+        return result
+
+    for (name, variable), gradient in zip(variables.items(), found, strict=True):
+        point = variable.numpy().astype(float)
+        wanted = reference.finite_differences(lambda value: nll(variable, value), point, step=1e-2)  # noqa: B023
+        np.testing.assert_allclose(gradient, wanted, atol=2e-3, err_msg=name)
+        assert np.abs(wanted).max() > 0.01
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small run, interrupted once; one that was not; the results of the first."""
+    config, folder = small_config(objective="mcmc"), tmp_path_factory.mktemp("mcmc")
+    train_until(open_experiment(config, folder / "first"), 100)
+    first, second = (open_experiment(config, folder / name) for name in ("first", "second"))
+    assert first.step == 80
+    for experiment in (first, second):
+        experiment.train()
+    same = [np.array_equal(a, b) for a, b in zip(first.state.model.weights, second.state.model.weights, strict=True)]
+    same.append(np.array_equal(first.state.chains.table, second.state.chains.table))
+    return first, first.finish(), same
+
+
+def test_resumed_run_ends_with_the_same_bits(run):
+    assert all(run[2])
+
+
+def test_results_are_enumerated(run):
+    """The NLL by hand, from the exported decoder and energy; there are no samples and no bound."""
+    experiment, results, _ = run
+    signatures = tf.saved_model.load(str(experiment.run.saved_model)).signatures
+    assert set(signatures) == {
+        "decode", "prior_energy", "sample_prior", "generate", "log_partition", "reconstruct",
+    }  # fmt: skip
+    states = reference.all_states(8).astype(np.float32)
+    log_p = special.log_softmax(-signatures["prior_energy"](z=tf.constant(states))["energy"].numpy().astype(float))
+    logits = signatures["decode"](z=tf.constant(states))["logits"].numpy().astype(float)
+    images = experiment.dataset.test
+    log_likelihood = [special.logsumexp(log_p + reference_models.log_bernoulli(x, logits)) for x in images]
+    np.testing.assert_allclose(results["nll"], -np.mean(log_likelihood), rtol=1e-5)
+    assert results["exact_nll"] == results["nll"]
+    assert results["nll"] < 16 * np.log(2) - 1  # it has learned something
+    assert [results[name] for name in ("num_samples", "elbo", "effective_sample_size")] == [None] * 3
+
+
+def test_reconstructions_come_from_the_posterior(run):
+    """The mean over seeds of the reconstructed probabilities against the enumerated one."""
+    experiment, _, _ = run
+    functions, images = experiment.exportable.functions, experiment.dataset.test[:2].astype(np.float32)
+    x = tf.constant(np.repeat(images, 2000, axis=0))
+    found = functions["reconstruct"](x=x, seed=tf.constant([1, 2]))["probabilities"].numpy().reshape(2, 2000, 16)
+    states = reference.all_states(8).astype(np.float32)
+    energy = functions["prior_energy"](z=tf.constant(states))["energy"].numpy().astype(float)
+    logits = functions["decode"](z=tf.constant(states))["logits"].numpy().astype(float)
+    for image, draws in zip(images, found, strict=True):
+        posterior = special.softmax(reference_models.log_bernoulli(image, logits) - energy)
+        np.testing.assert_allclose(draws.mean(axis=0), posterior @ special.expit(logits), atol=0.05)
+
+
+def test_every_objective_has_a_problem():
+    [choices] = [field.metadata["choices"] for field in dataclasses.fields(Config) if field.name == "objective"]
+    assert set(choices) == set(_PROBLEMS)
