@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes: most of the time goes to compilation, which is serial.
-WORKERS := -n 2 --dist loadgroup
+# A file's tests stay together, so that what they share is set up once.
+WORKERS := -n 2 --dist loadfile
 
 .PHONY: help setup train test test-slow check format clean
 

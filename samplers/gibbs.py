@@ -58,7 +58,8 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     while i < num_sweeps:  # not `in tf.range`, whose length XLA compiles in
         left, right = columns.sweep(columns.right_input(left), 1.0, sweep_seed(seed, i), uniforms=uniforms)
         i += 1
-    return GibbsState(from_columns(left), from_columns(right))
+    # So that a caller's backward function does not go through the loop, which would have to keep every state.
+    return GibbsState(*(tf.stop_gradient(from_columns(side)) for side in (left, right)))
 
 
 @tf.function

@@ -80,9 +80,9 @@ def open_experiment(config: Config, folder) -> Experiment:
     return Experiment(problem, order, run)
 
 
-# One RBM posterior, one directed posterior of several groups, one whose relaxation has variables: every other system is
-# made of the same parts, and waits for `make test-slow`.
-_FIRST = {"dvaess", "pwl-4-groups", "dvaes_gauss_int"}
+# One RBM posterior, one directed posterior of several groups: every other system is made of the same parts, and waits
+# for `make test-slow`.
+_FIRST = {"dvaess", "pwl-4-groups"}
 _FINISHED = [
     pytest.param(case, id=name, marks=() if name in _FIRST else pytest.mark.slow) for name, case in SYSTEM_CASES.items()
 ]
@@ -116,12 +116,3 @@ def uncompiled(name):
     tf.config.run_functions_eagerly(name != "dvaess")
     yield
     tf.config.run_functions_eagerly(False)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keeps the tests of one finished run in one worker process (pytest-xdist), which trains it once."""
-    for item in items:
-        parameters = item.callspec.indices if hasattr(item, "callspec") else {}
-        group = parameters.get("finished_run", item.path.name)
-        item.add_marker(pytest.mark.xdist_group(str(group)))

@@ -61,7 +61,8 @@ def test_blocks_cover_every_image_once():
     images = np.arange(11, dtype=np.float32)[:, None]
     for num_samples in (1, 4000, 5000, 100_000):  # blocks of 11, 5, 4, 1 images
         result = evaluate(
-            {"log_likelihood": log_likelihood, "log_partition": log_partition}, images, num_samples=num_samples,
+            {"log_likelihood": log_likelihood, "log_partition": log_partition, "prior_energy": None},
+            images, num_samples=num_samples,
             log_z_chains=2, log_z_temperatures=3, seed=0,
         )  # fmt: skip
         assert (result.nll, result.log_z) == (-5.0, 1.5)
