@@ -29,7 +29,8 @@ class Evaluation(NamedTuple):
     """What was measured, in nats. The fields are named as in `results.json`.
 
     Attributes:
-      nll: `-mean_x log p(x)`, importance-weighted with `num_samples` samples an example; None if by enumeration.
+      num_samples: importance samples an example; None where the latents were enumerated instead.
+      nll: `-mean_x log p(x)`; in structured prediction `-mean_x log p(x_2 | x_1)`.
       nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
       elbo: mean evidence lower bound of the discrete model; None without an approximate posterior.
       log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior.

@@ -80,12 +80,12 @@ class RunDirectory:
         now = settings["settings"]
         try:
             before = json.loads(self.config_file.read_text())
-            differing = [name for name in now if before["settings"].get(name) != now[name]]
-            differing = [name for name in differing if name not in _PLACES]
-            data, problem = before["data"]["checksum"], before["data"]["problem_checksum"]
+            missing = [name for name in now if name not in before["settings"]]
+            differing = [name for name in now if before["settings"].get(name) != now[name] and name not in _PLACES]
+            data, problem = before["data"]["checksum"], before["data"].get("problem_checksum")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"--log_dir={self.path}: config.json is not one of this program: choose another") from error
-        if missing := [name for name in now if name not in before["settings"]]:
+        if missing:
             raise UserError(
                 f"--log_dir={self.path}: the run in it was begun by another version of this program, without "
                 f"--{missing[0]}: choose another"
@@ -101,7 +101,6 @@ class RunDirectory:
                 f"--dataset={now['dataset']}: the data differ from those of the run in "
                 f"--log_dir={self.path} (checksum): choose another --log_dir or restore the data"
             )
-
         if problem != settings["data"]["problem_checksum"]:
             raise UserError(
                 f"--observed={now['observed']}: the mask differs from that of the run in --log_dir={self.path} "

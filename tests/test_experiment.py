@@ -46,13 +46,13 @@ def test_second_process_is_kept_out(tmp_path):
 
 
 def test_run_of_an_earlier_version_is_told_apart(tmp_path):
-    """Its config.json lacks a setting that this version has."""
+    """Its config.json lacks a setting that this version has, and what this version notes besides."""
     config, dataset = small_config(model="pwl"), data.load_dataset("bars_and_stripes", "")
     run = RunDirectory(tmp_path)
     run.open(config, dataset, checksum="", resume=True)
     run.release()
     settings = json.loads(run.config_file.read_text())
-    del settings["settings"]["iw_gradient"]
+    del settings["settings"]["iw_gradient"], settings["data"]["problem_checksum"]
     run.config_file.write_text(json.dumps(settings))
     with pytest.raises(UserError, match="another version of this program, without --iw_gradient"):
         RunDirectory(tmp_path).open(config, dataset, checksum="", resume=True)
