@@ -33,6 +33,7 @@ class Evaluation(NamedTuple):
       nll: `-mean_x log p(x)`; in structured prediction `-mean_x log p(x_2 | x_1)`.
       nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
       elbo: mean evidence lower bound of the discrete model; None without an approximate posterior.
+      entropy: of the approximate posterior q(z | x), mean over examples; None without one.
       log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior.
       effective_sample_size: of the importance weights, mean over examples; None without any.
     """
@@ -42,6 +43,7 @@ class Evaluation(NamedTuple):
     nll: float
     nll_standard_error: float | None
     elbo: float | None
+    entropy: float | None
     log_z: float | None
     log_z_standard_error: float | None
     effective_sample_size: float | None
@@ -113,7 +115,8 @@ def evaluate(
 def _summary(values: Mapping[str, np.ndarray], *, num_samples: int | None, partition: LogZ | None) -> Evaluation:
     """From the values of each image."""
     log_likelihood = values["log_likelihood"]
-    mean = {name: float(values[name].mean()) if name in values else None for name in ("elbo", "effective_sample_size")}
+    names = ("elbo", "entropy", "effective_sample_size")
+    mean = {name: float(values[name].mean()) if name in values else None for name in names}
     return Evaluation(
         num_examples=len(log_likelihood),
         num_samples=num_samples,

@@ -158,8 +158,7 @@ class Experiment:
         )
         further = self.problem.after_evaluation(self.state, evaluation)
         best = self.state.keep_if_best(evaluation.nll)
-        names = ("nll", "nll_standard_error", "elbo", "log_z", "log_z_standard_error", "effective_sample_size")
-        values = {name: getattr(evaluation, name) for name in names}
+        values = {name: value for name, value in evaluation._asdict().items() if not name.startswith("num_")}
         seconds = time.perf_counter() - start
         monitor.scalars("valid", self.step, values | further | {"evaluation_seconds": seconds})
         monitor.images(self.step, self._pictures(self.exportable.functions)._asdict())

@@ -161,14 +161,18 @@ class InferenceModel(_WithPosterior, _WithPrior):
         return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z[0], training=False))}
 
     def log_likelihood(self, x, num_samples, log_z, seed):
-        """Importance-weighted `log p(x)`, its effective sample size, and the ELBO, given the prior's log Z, nats."""
+        """Importance-weighted `log p(x)` and its effective sample size; the ELBO; the entropy of q(z | x). Nats.
+
+        Given the prior's log Z.
+        """
         draws = self.model.posterior.draw(x, num_samples=num_samples, seed=seed)
         log_ratio = self.model.log_joint(x, draws.z, log_z) - draws.log_q  # [K, B]
         log_weights = draws.log_weights + log_ratio
         return {
             "log_likelihood": log_mean_exp(log_weights, axis=0),
             "effective_sample_size": effective_sample_size(log_weights, axis=0),
-            "elbo": tf.reduce_mean(tf.exp(draws.log_weights) * log_ratio, axis=0),
+            "elbo": draws.mean(log_ratio),
+            "entropy": draws.mean(-draws.log_q),
         }
 
 
@@ -232,7 +236,7 @@ class PredictionModel(_WithPosterior, ExportableModel):
         }
 
     def log_likelihood(self, x, num_samples, seed):
-        """`log p(x_2 | x_1) = log E_q p(x_2 | z)` by samples, and its effective sample size; nats.
+        """`log p(x_2 | x_1) = log E_q p(x_2 | z)` by samples, their effective number, and the entropy of q; nats.
 
         Of an RBM posterior the weighted samples make it a ratio of two estimates: the error of log Z_phi does not
         cancel, as it does in an autoencoder's, and takes more temperatures to reduce.
@@ -245,7 +249,8 @@ class PredictionModel(_WithPosterior, ExportableModel):
         return {
             "log_likelihood": log_mean_exp(log_weights, axis=0),
             "effective_sample_size": effective_sample_size(log_weights, axis=0),
-            "elbo": tf.reduce_mean(tf.exp(draws.log_weights) * log_likelihood, axis=0),
+            "elbo": draws.mean(log_likelihood),
+            "entropy": draws.mean(-draws.log_q),
         }
 
     def log_likelihood_given(self, x, z):

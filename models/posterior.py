@@ -12,7 +12,7 @@ import tensorflow as tf
 class PosteriorDraws(NamedTuple):
     """Binary latents with what is needed to estimate expectations under q(z | x), and p(x) without bias.
 
-        E_q[g]  is estimated by  mean_k exp(log_weights_k) g(z_k)
+        E_q[g]  is estimated by  mean_k exp(log_weights_k) g(z_k),  `mean`
         p(x)    is estimated by  mean_k exp(log_weights_k) p(x, z_k) / q(z_k | x)
 
     Attributes:
@@ -25,6 +25,10 @@ class PosteriorDraws(NamedTuple):
     z: tf.Tensor
     log_q: tf.Tensor
     log_weights: tf.Tensor
+
+    def mean(self, g: tf.Tensor) -> tf.Tensor:
+        """The estimate of `E_q[g]` from `g(z_k) [K, B]`; `[B]`."""
+        return tf.reduce_mean(tf.exp(self.log_weights) * g, axis=0)
 
 
 class Posterior(keras.layers.Layer, abc.ABC):

@@ -43,8 +43,9 @@ def test_contract_of_names_shapes_and_types(signatures, finished_run):
     expected |= {("sample_posterior", "z"): (posterior, (4, 3, 8)), ("sample_posterior", "log_q"): (posterior, (4, 3))}
     partition = call(signatures, "log_partition", num_chains=9, num_temperatures=11, seed=SEED)
     expected |= {("log_partition", name): (partition, ()) for name in ("log_z", "standard_error")}
+    of_likelihood = "log_likelihood", "effective_sample_size", "elbo", "entropy"
     likelihood = call(signatures, "log_likelihood", x=X, num_samples=6, log_z=np.float32(5), seed=SEED)
-    expected |= {("log_likelihood", name): (likelihood, (3,)) for name in ("log_likelihood", "effective_sample_size")}
+    expected |= {("log_likelihood", name): (likelihood, (3,)) for name in of_likelihood}
     for (signature, name), (outputs, shape) in expected.items():
         assert outputs[name].shape == shape, (signature, name)
         assert outputs[name].dtype == np.float32, (signature, name)

@@ -144,6 +144,8 @@ def test_results_have_no_prior_and_agree_with_enumeration(run):
     assert abs(np.mean(estimate["log_likelihood"] - exact)) < 0.02
     elbo = np.sum(np.exp(log_q) * given["log_likelihood"], axis=1)
     assert abs(np.mean(estimate["elbo"] - elbo)) < 0.05
+    entropy = -np.sum(np.exp(log_q) * log_q, axis=1)
+    assert abs(np.mean(estimate["entropy"] - entropy)) < 0.05 < np.mean(entropy)
     if not hasattr(experiment.exportable, "posterior_temperatures"):  # exact samples: E_q[w]^2 / E_q[w^2] of them count
         log_share = 2 * exact - special.logsumexp(2 * given["log_likelihood"] + log_q, axis=1)
         sizes = 2000 * np.exp(log_share)
