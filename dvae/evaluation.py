@@ -159,17 +159,20 @@ def exact_log_likelihood(functions: Functions, images: np.ndarray) -> np.ndarray
 
 def _enumerated(functions: Functions, z: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """For images `[n, D]`: `log p(x | z) [n, S]` of latents `z [S, units]`, and their log f, `[n, S]` or `[1, S]`."""
-    if not has_prior(functions):
-
-        def conditional(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            outputs = functions["log_likelihood_given"](x=tf.constant(images), z=tf.constant(z))
-            return tuple(outputs[name].numpy().astype(np.float64) for name in ("log_likelihood", "log_q"))
-
-        return conditional
-    logits = functions["decode"](z=tf.constant(z))["logits"].numpy()  # [S, D]
-    log_prior = -functions["prior_energy"](z=tf.constant(z))["energy"].numpy().astype(np.float64)[None]
+    z = tf.constant(z)
+    logits = functions["decode"](z=z)["logits"].numpy()  # [S, D]
     normaliser = np.logaddexp(0, logits.astype(np.float64)).sum(axis=1)
-    return lambda images: (images @ logits.T - normaliser, log_prior)
+    if has_prior(functions):
+        log_prior = -functions["prior_energy"](z=z)["energy"].numpy().astype(np.float64)[None]
+        return lambda images: (images @ logits.T - normaliser, log_prior)
+
+    observed, target = (functions["pixels"]()[part].numpy() for part in ("observed", "target"))
+
+    def conditional(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        energy = functions["posterior_energy"](observed=tf.constant(images[:, observed]), z=z)["energy"]
+        return images[:, target] @ logits.T - normaliser, -energy.numpy().astype(np.float64)
+
+    return conditional
 
 
 def has_prior(functions: Functions) -> bool:

@@ -212,7 +212,7 @@ class PredictionModel(_WithPosterior, ExportableModel):
             self.pixels: [],
             self.predict: [observed, _COUNT, _SEED],
             self.log_likelihood: [x, _COUNT, _SEED],
-            self.log_likelihood_given: [x, z],
+            self.posterior_energy: [observed, z],
         }
         super().__init__(model, signatures | self._of_posterior(model.posterior, num_observed))
 
@@ -253,13 +253,10 @@ class PredictionModel(_WithPosterior, ExportableModel):
             "entropy": draws.mean(-draws.log_q),
         }
 
-    def log_likelihood_given(self, x, z):
-        """`log p(x_2 | z)` and, up to a constant of each x, `log q(z | x_1)` of given latents; nats, `[B, S]`."""
-        observed, target = self.part.split(x)
-        latents = tf.broadcast_to(z[:, None], [tf.shape(z)[0], tf.shape(x)[0], z.shape[-1]])
-        log_q = self.model.posterior.unnormalised_log_prob(observed, latents)
-        log_likelihood = self.model.likelihood.log_prob(target, z[:, None], training=False)
-        return {"log_likelihood": tf.transpose(log_likelihood), "log_q": tf.transpose(log_q)}
+    def posterior_energy(self, observed, z):
+        """`E(z)` of given latents, q(z | x_1) proportional to `exp(-E(z))`; nats, `[B, S]`."""
+        latents = tf.broadcast_to(z[:, None], [tf.shape(z)[0], tf.shape(observed)[0], z.shape[-1]])
+        return {"energy": -tf.transpose(self.model.posterior.unnormalised_log_prob(observed, latents))}
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
