@@ -13,8 +13,9 @@ from dvae.config import Config
 from dvae.data import Dataset
 from dvae.evaluation import Evaluation, Functions
 from dvae.exporting import InferenceModel
+from dvae.prior_samplers import PRIOR_SAMPLERS
 from dvae.problem import Pictures, Problem
-from dvae.systems import PRIOR_SAMPLERS, build_model, objective_of
+from dvae.systems import build_model, objective_of
 from dvae.train_state import TrainState
 from dvae.training import StepSeeds, Trainer, new_optimizer, state_seed
 from models import relaxed_prior

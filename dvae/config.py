@@ -10,7 +10,8 @@ from absl import flags
 
 from dvae.errors import UserError
 from dvae.evaluation import ENUMERABLE_LATENTS
-from dvae.systems import IW_GRADIENTS, OBJECTIVES, PRIOR_SAMPLERS, SYSTEMS
+from dvae.prior_samplers import PRIOR_SAMPLERS
+from dvae.systems import IW_GRADIENTS, OBJECTIVES, SYSTEMS
 
 
 def _setting(default: Any, group: str, help_text: str, **rules: Any) -> Any:

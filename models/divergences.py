@@ -158,8 +158,7 @@ def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor
 
     Args, Returns: as for `directed_to_rbm`.
     """
-    left, right = prior.split(sample.means)
-    return prior.energy(left, right) + log_z - sample.rbm.frozen().energy(left, right)
+    return prior.energy(*prior.split(sample.means)) + log_z + rbm_negative_entropy_without_log_z_phi(sample)
 
 
 @tf.function(jit_compile=True)
