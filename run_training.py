@@ -7,6 +7,7 @@ Starting the same command again continues a run that was interrupted.
 
 import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
 import json
+import sys
 
 from absl import flags
 
@@ -21,13 +22,16 @@ from dvae.summary import describe_results, describe_run
 
 
 def main() -> None:
-    config = fill_in(from_flags(flags.FLAGS))
+    given = from_flags(flags.FLAGS)
+    config = fill_in(given)
     dataset = load_dataset(config.dataset, config.data_dir)
     order = BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
     problem = problem_of(config, dataset)
     run = RunDirectory(config.log_dir)
     run.open(config, dataset, checksum=problem.checksum, resume=flags.FLAGS.resume)
     print(describe_run(config, dataset), flush=True)
+    for line in given.without_effect():
+        print(line, file=sys.stderr)
     if run.results_file.exists():
         print("this run is complete; its results:")
         results = json.loads(run.results_file.read_text())

@@ -61,7 +61,8 @@ def _help(description: str, groups: dict[str, list[str]]) -> str:
         for name in names:
             flag = flags.FLAGS[name]
             shown = f"--[no]{name}" if flag.boolean else f"--{name}={'...' if flag.default is None else flag.default}"
-            text = flag.help + (f" (default {str(flag.default).lower()})" if flag.boolean else "")
+            is_switch = flag.boolean and flag.default is not None
+            text = flag.help + (f" (default {str(flag.default).lower()})" if is_switch else "")
             lead = f"  {shown:<38} "
             parts.append(textwrap.fill(text, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead[:41])))
     return "\n".join(parts)

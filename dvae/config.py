@@ -29,8 +29,8 @@ class Config:
     model: str = _setting("dvaess", "Model", "published system", choices=tuple(SYSTEMS))
     num_latents: int | None = _setting(None, "Model", "binary latents, both sides of the prior together", least=2)
     num_groups: int = _setting(1, "Model", "L, groups of a directed posterior (dvaess has 1)", least=1)
-    shared_context: bool = _setting(
-        True, "Model", "groups of a directed posterior share one hidden network; if not, each has its own"
+    shared_context: bool | None = _setting(
+        None, "Model", "groups of a directed posterior share one hidden network; if not, each has its own"
     )
     hidden_units: int = _setting(200, "Model", "width of the hidden layers", least=1)
     hidden_layers: int | None = _setting(None, "Model", "hidden layers of encoder and decoder", least=0)
@@ -97,18 +97,19 @@ class Config:
         """Raises `UserError` for the first setting that breaks a rule. Only what does not apply is still `None`."""
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
-        if self.num_groups > SYSTEMS[self.model].most_groups:
-            raise UserError(f"--num_groups={self.num_groups}: must be 1 for {self.model}, whose posterior is one RBM")
-        if not self.shared_context and SYSTEMS[self.model].most_groups == 1:
+        num_groups = self.num_groups if self._has_posterior else 1
+        if num_groups > SYSTEMS[self.model].most_groups:
+            raise UserError(f"--num_groups={num_groups}: must be 1 for {self.model}, whose posterior is one RBM")
+        if self._has_posterior and self.shared_context is False and SYSTEMS[self.model].most_groups == 1:
             raise UserError(f"--noshared_context: {self.model}'s posterior is one RBM, without groups; leave it out")
         if self.observed is not None and self.objective != "structured":
             raise UserError(f"--observed={self.observed}: is for --objective=structured; leave it out")
-        if self.objective == "mcmc" and self.num_latents > ENUMERABLE_LATENTS:
+        if not self._has_posterior and self.num_latents > ENUMERABLE_LATENTS:
             raise UserError(
                 f"--num_latents={self.num_latents}: must be at most {ENUMERABLE_LATENTS} for --objective=mcmc, "
                 "whose NLL is enumerated"
             )
-        if self.objective == "mcmc" and self.num_samples > 1:
+        if not self._has_posterior and self.num_samples > 1:
             raise UserError(f"--num_samples={self.num_samples}: must be 1 for --objective=mcmc")
         if self.iw_gradient is not None and self.objective != "iw":
             raise UserError(f"--iw_gradient={self.iw_gradient}: is for --objective=iw; leave it out")
@@ -118,10 +119,31 @@ class Config:
                 f"--objective=iw: {self.model} has no importance weight of a relaxed sample; must be elbo or "
                 f"structured, or --model one of {weighed}"
             )
-        if self.num_latents % (2 * self.num_groups):
-            raise UserError(
-                f"--num_latents={self.num_latents}: must be divisible by 2 * num_groups ({2 * self.num_groups})"
-            )
+        if self.num_latents % (2 * num_groups):
+            raise UserError(f"--num_latents={self.num_latents}: must be divisible by 2 * num_groups ({2 * num_groups})")
+
+    def without_effect(self) -> list[str]:
+        """One line for each setting that was given, before `fill_in`, and plays no part in such a run."""
+        is_directed = self._has_posterior and SYSTEMS[self.model].most_groups > 1
+        objective = f"--objective={self.objective}"
+        rules = [
+            ("model num_groups shared_context beta num_relaxed_sweeps", not self._has_posterior, objective),
+            ("num_gibbs_sweeps num_relaxed_sweeps", is_directed, f"--model={self.model}"),
+            ("prior_sampler num_particles prior_sweeps", self.objective == "structured", objective),
+            ("tempering_levels", self.prior_sampler != "parallel_tempering", f"--prior_sampler={self.prior_sampler}"),
+            ("kl_warmup", self.objective not in OBJECTIVES, objective),
+        ]
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return [
+            f"--{name}={getattr(self, name)}: has no effect with {setting}"
+            for names, is_idle, setting in rules
+            for name in names.split()
+            if is_idle and getattr(self, name) != defaults[name]
+        ]
+
+    @property
+    def _has_posterior(self) -> bool:
+        return self.objective != "mcmc"
 
     @property
     def num_left(self) -> int:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from dvae.data import load_dataset, spread
 from dvae.data.dataset import SPLITS
 from dvae.errors import UserError
-from dvae.evaluation import evaluate, exact_nll, has_prior, num_pixels, results_of
+from dvae.evaluation import evaluate, has_prior, num_pixels, results_of
 from dvae.exporting import read_origin
 from dvae.run_directory import RunDirectory, write_json
 
@@ -95,8 +95,8 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.posterior_temperatures is not None:
         if not hasattr(model, "posterior_temperatures"):
             raise UserError(
-                f"--posterior_temperatures={settings.posterior_temperatures}: the posterior in {folder} is sampled "
-                "exactly, without annealing; leave it out"
+                f"--posterior_temperatures={settings.posterior_temperatures}: the model in {folder} has no posterior "
+                "that is annealed; leave it out"
             )
         model.posterior_temperatures.assign(settings.posterior_temperatures)
     evaluation = evaluate(
@@ -118,8 +118,9 @@ def run(settings: Settings) -> dict[str, Any]:
             file=sys.stderr,
         )
     return results_of(
+        functions,
+        images,
         evaluation,
-        exact_nll=exact_nll(functions, images),
         model=origin["settings"]["model"],
         dataset=dataset_name,
         split=settings.split,

@@ -23,6 +23,7 @@ RESULTS = (
 _ROWS = 20_000  # decoder rows (examples x samples) in one call: bounds the memory
 ENUMERABLE_LATENTS = 20
 _BLOCK_BITS, _IMAGES = 12, 100  # states and images of a block
+_IMAGES_OF_POSTERIOR = 10  # where every image and state goes through the posterior's networks
 
 
 class Evaluation(NamedTuple):
@@ -146,11 +147,12 @@ def exact_log_likelihood(functions: Functions, images: np.ndarray) -> np.ndarray
     images = images.astype(np.float32)
     log_sum = np.full(len(images), -np.inf)  # log sum_z exp(log f(z)) p(x | z), f the unnormalised p(z) or q(z | x_1)
     log_normaliser = np.full(len(images), -np.inf)  # log sum_z f(z)
+    num_rows = _IMAGES if has_prior(functions) else _IMAGES_OF_POSTERIOR
     for first in range(0, 2**num_latents, 2**_BLOCK_BITS):
         numbers = np.arange(first, min(first + 2**_BLOCK_BITS, 2**num_latents))
         terms = _enumerated(functions, ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32))
-        for start in range(0, len(images), _IMAGES):
-            rows = slice(start, start + _IMAGES)
+        for start in range(0, len(images), num_rows):
+            rows = slice(start, start + num_rows)
             log_likelihood, log_f = terms(images[rows])
             for total, block in ((log_sum, log_likelihood + log_f), (log_normaliser, log_f)):
                 total[rows] = np.logaddexp(total[rows], scipy.special.logsumexp(block, axis=1))
@@ -180,9 +182,10 @@ def has_prior(functions: Functions) -> bool:
     return "prior_energy" in functions
 
 
-def results_of(evaluation: Evaluation, *, exact_nll: float | None, **context: Any) -> dict[str, Any]:
-    """The content of `results.json`, in the documented order: an evaluation, and what it is an evaluation of."""
-    values = context | evaluation._asdict() | {"exact_nll": exact_nll}
+def results_of(functions: Functions, images: np.ndarray, evaluation: Evaluation, **context: Any) -> dict[str, Any]:
+    """The content of `results.json`, in the documented order: an evaluation of a model on images, and the exact NLL."""
+    exact = evaluation.nll if evaluation.num_samples is None else exact_nll(functions, images)
+    values = context | evaluation._asdict() | {"exact_nll": exact}
     return {name: values[name] for name in RESULTS}
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from dvae import pictures
 from dvae.data import BatchOrder, spread
 from dvae.errors import UserError
-from dvae.evaluation import Functions, evaluate, exact_nll, results_of
+from dvae.evaluation import Functions, evaluate, results_of
 from dvae.monitoring import Monitor
 from dvae.problem import Pictures, Problem
 from dvae.run_directory import RunDirectory, write_json
@@ -98,7 +98,7 @@ class Experiment:
         pictures.save(self.run.samples_picture, shown.samples)
         pictures.save(self.run.reconstructions_picture, shown.reconstructions)
         context = {"model": config.model, "dataset": config.dataset, "split": "test", "seed": config.seed}
-        results = results_of(evaluation, exact_nll=exact_nll(functions, images), **context, **origin)
+        results = results_of(functions, images, evaluation, **context, **origin)
         write_json(self.run.results_file, results)
         return results
 

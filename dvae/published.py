@@ -56,14 +56,16 @@ def fill_in(config: Config) -> Config:
     config = dataclasses.replace(
         config, **{name: _first(getattr(config, name), value) for name, value in published.items()}
     )
-    beta = SYSTEMS[config.model].published_beta(config) if config.model in SYSTEMS else None
+    system = SYSTEMS.get(config.model) if config.objective != "mcmc" else None
+    if system is not None:
+        config = dataclasses.replace(config, shared_context=_first(config.shared_context, system.shared_context))
+        config = dataclasses.replace(config, beta=_first(config.beta, system.published_beta(config)))
     config = dataclasses.replace(
         config,
         num_latents=_first(config.num_latents, defaults.num_latents),
         num_steps=num_steps,
         valid_examples=_first(config.valid_examples, defaults.valid_examples),
         test_samples=_first(config.test_samples, defaults.test_samples),
-        beta=_first(config.beta, beta),
         eval_every=_first(config.eval_every, 20_000 if num_steps > 100_000 else max(1, num_steps // 10)),
     )
     config.validate()

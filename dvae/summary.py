@@ -13,14 +13,29 @@ from dvae.systems import SYSTEMS
 def describe_run(config: Config, dataset: Dataset) -> str:
     """What is about to be trained, on what."""
     binarization = "binarized afresh in every batch" if dataset.dynamic else "static binary"
-    groups = f", {config.num_groups} groups" if config.num_groups > 1 else ""
-    task = f", {config.observed} observed, the rest predicted" if config.observed is not None else ""
     return (
-        f"{SYSTEMS[config.model].title} with {config.num_latents} latents{groups} on {config.dataset}{task}: "
+        f"{_described_model(config)} on {config.dataset}, {_described_objective(config)}: "
         f"{len(dataset.train)} / {len(dataset.valid)} / {len(dataset.test)} examples of {dataset.num_pixels} pixels, "
         f"{binarization}\n"
         f"{config.num_steps} steps of {config.batch_size}, seed {config.seed}; all is written to {config.log_dir}"
     )
+
+
+def _described_model(config: Config) -> str:
+    if config.objective == "mcmc":
+        return f"Boltzmann prior and decoder with {config.num_latents} latents"
+    groups = f", {config.num_groups} groups" if config.num_groups > 1 else ""
+    return f"{SYSTEMS[config.model].title} with {config.num_latents} latents{groups}"
+
+
+def _described_objective(config: Config) -> str:
+    samples = f"K = {config.num_samples} sample{'s' if config.num_samples > 1 else ''}"
+    return {
+        "elbo": f"trained on the ELBO, {samples}",
+        "iw": f"trained on the importance-weighted bound, {samples}",
+        "structured": f"{config.observed} observed, the rest predicted, {samples}",
+        "mcmc": "trained by Markov chains of the true posterior",
+    }[config.objective]
 
 
 def evaluated_by(num_samples: int | None) -> str:
@@ -41,7 +56,7 @@ def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: st
         f"(standard error over {results['num_examples']} examples; {evaluated_by(results['num_samples'])})",
         f"{elbo}{of_prior}model of step {results['step']}",
     ]
-    if results["exact_nll"] is not None:
+    if results["exact_nll"] is not None and results["num_samples"] is not None:
         lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")
     lines.append(f"results: {folder}/results.json   pictures: {folder}/samples.png, {folder}/reconstructions.png")
     lines.append(f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}")

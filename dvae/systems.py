@@ -164,6 +164,7 @@ class System(NamedTuple):
         and posterior.
       beta: the published sharpness by data set (binarized MNIST's is used for others).
       beta_shared_context: the same with shared context, where it was published apart.
+      shared_context: whether it was published with shared context (both: True); None where there are no groups.
       negative_entropy: `-H(q)` of relaxed samples, or a surrogate with its gradient.
       log_ratio: from the settings, `log q - log p` of single relaxed samples; None where no importance weight of one
         is defined.
@@ -176,6 +177,7 @@ class System(NamedTuple):
     divergence: Callable[[Config], Callable]
     beta: dict[str, PublishedBeta]
     beta_shared_context: dict[str, PublishedBeta] | None = None
+    shared_context: bool | None = True
     negative_entropy: Callable = divergences.directed_negative_entropy
     log_ratio: Callable[[Config], Callable] | None = None
     most_groups: int = sys.maxsize
@@ -202,6 +204,7 @@ SYSTEMS: dict[str, System] = {
         posterior=_directed,
         divergence=_exact_for_one_group(_spike_and_exponential),
         beta=_published(PublishedBeta(5.0, 5.0, 4.0), PublishedBeta(4.0, 4.0, 4.0)),
+        shared_context=False,
     ),
     "dvaepp_exp": System(
         title="DVAE++ (exponential)",
@@ -209,6 +212,7 @@ SYSTEMS: dict[str, System] = {
         posterior=_directed,
         divergence=_exact_for_one_group(_always(divergences.mixture_to_rbm)),
         beta=_published(PublishedBeta(12.0, 14.0, 10.0), PublishedBeta(14.0, 12.0, 10.0)),
+        shared_context=False,
     ),
     "dvaepp_power": System(
         title="DVAE++ (power function)",
@@ -216,6 +220,7 @@ SYSTEMS: dict[str, System] = {
         posterior=_directed,
         divergence=_exact_for_one_group(_always(divergences.mixture_to_rbm)),
         beta=_published(PublishedBeta(40.0, 30.0, 30.0), PublishedBeta(40.0, 40.0, 30.0)),
+        shared_context=False,
     ),
     "dvaes_gauss_int": System(
         title="DVAE# (Gaussian integral)",
@@ -224,6 +229,7 @@ SYSTEMS: dict[str, System] = {
         divergence=_gaussian_integral,
         log_ratio=_gaussian_integral,
         beta=_published(PublishedBeta(40.0, 30.0, 30.0), PublishedBeta(40.0, 30.0, 25.0)),
+        shared_context=False,
     ),
     "dvaes_gauss": System(
         title="DVAE# (Gaussian)",
@@ -232,6 +238,7 @@ SYSTEMS: dict[str, System] = {
         divergence=_always(divergences.overlapping_to_rbm),
         log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(40.0, 30.0, 25.0), PublishedBeta(40.0, 25.0, 25.0)),
+        shared_context=False,
     ),
     "dvaes_exp": System(
         title="DVAE# (exponential)",
@@ -240,6 +247,7 @@ SYSTEMS: dict[str, System] = {
         divergence=_always(divergences.overlapping_to_rbm),
         log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(12.0, 12.0, 10.0), PublishedBeta(12.0, 10.0, 8.0)),
+        shared_context=False,
     ),
     "dvaes_unexp": System(
         title="DVAE# (uniform + exponential)",
@@ -248,6 +256,7 @@ SYSTEMS: dict[str, System] = {
         divergence=_always(divergences.overlapping_to_rbm),
         log_ratio=_always(divergences.overlapping_to_rbm),
         beta=_published(PublishedBeta(40.0, 30.0, 16.0), PublishedBeta(40.0, 16.0, 16.0)),
+        shared_context=False,
     ),
     "dvaes_power": System(
         title="DVAE# (power function)",
@@ -265,6 +274,7 @@ SYSTEMS: dict[str, System] = {
         divergence=_always(divergences.rbm_to_rbm_without_log_z_phi),
         negative_entropy=divergences.rbm_negative_entropy_without_log_z_phi,
         log_ratio=_always(divergences.relaxed_rbm_to_rbm_without_log_z_phi),
+        shared_context=None,
         beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
         most_groups=1,
     ),

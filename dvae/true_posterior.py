@@ -42,7 +42,11 @@ class TruePosterior(Autoencoding):
 
 
 class MarkovChainTrainer(PriorTrainer):
-    """`num_gibbs_sweeps` single-site sweeps of each example's chain, then a step along the gradient of log p(x, z)."""
+    """`num_gibbs_sweeps` single-site sweeps of each example's chain, then a step along the gradient of log p(x, z).
+
+    The chains are of the model that is evaluated, whose batch normalisation uses moving averages; the gradient uses the
+    batch's statistics, as everywhere in training, so that those averages follow.
+    """
 
     def __init__(self, config: Config, dataset: Dataset, state: TrainState) -> None:
         super().__init__(config, dataset, state, encoder=None, metrics=objectives.COMPLETE_DATA_METRICS)

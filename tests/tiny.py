@@ -14,7 +14,7 @@ def config(name, **settings):
     """Validated settings of a published system."""
     defaults = {"num_latents": 4, "hidden_units": 3, "hidden_layers": 2, "batch_size": 4, "num_particles": 5}
     defaults |= {"num_steps": 1000, "test_samples": 1, "eval_every": 1, "valid_examples": 1, "beta": BETA[name]}
-    defaults |= {"learning_rate": 3e-3}
+    defaults |= {"learning_rate": 3e-3, "shared_context": True}
     made = Config(model=name, **defaults | settings)
     made.validate()
     return made
