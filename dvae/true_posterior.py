@@ -57,9 +57,8 @@ class MarkovChainTrainer(PriorTrainer):
         num_sweeps = tf.constant(self.config.num_gibbs_sweeps)
         z = model.posterior_sweeps(x, state.chains.read(index), seeds.posterior, num_sweeps=num_sweeps)
         with tf.GradientTape() as tape:
-            prior = model.prior.rbm()
-            log_prior = -prior.energy(*prior.split(z)) - log_z_with_gradient(prior, prior_state.left, prior_state.log_z)
-            objective = objectives.complete_data(model.likelihood.log_prob(x, z, training=True), log_prior)
+            log_z = log_z_with_gradient(model.prior.rbm(), prior_state.left, prior_state.log_z)
+            objective = objectives.complete_data(*model.joint_terms(x, z, log_z, training=True))
         self._descend(tape, objective)
         state.chains.write(index, z)
         return objective.metrics | of_prior

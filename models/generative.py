@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
 from models.likelihood import BernoulliLikelihood
 from models.prior import RBMPrior
 from samplers import gibbs
+
+
+class JointTerms(NamedTuple):
+    """The two parts of `log p(x, z)`.
+
+    Attributes:
+      log_likelihood: `log p(x | z)`, nats, `[K, B]`.
+      log_prior: `log p(z)`, nats, `[K, B]`.
+    """
+
+    log_likelihood: tf.Tensor
+    log_prior: tf.Tensor
 
 
 class GenerativeModel(keras.Model):
@@ -24,10 +38,22 @@ class GenerativeModel(keras.Model):
         self.likelihood = likelihood
         self.built = True
 
-    def log_joint(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
-        """`log p(x, z) = log p(x | z) - E_theta(z) - log Z_theta` of binary `z [K, B, units]`, nats, `[K, B]`."""
+    def joint_terms(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor, *, training: bool) -> JointTerms:
+        """`log p(x | z)` and `log p(z) = -E_theta(z) - log Z_theta`.
+
+        Args:
+          x: binary, `[B, D]`.
+          z: binary, `[K, B, units]`.
+          log_z: log Z_theta, scalar.
+          training: whether the decoder's batch normalisation uses the statistics of this batch.
+        """
         prior = self.prior.rbm()
-        return self.likelihood.log_prob(x, z, training=False) - prior.energy(*prior.split(z)) - log_z
+        log_likelihood = self.likelihood.log_prob(x, z, training=training)
+        return JointTerms(log_likelihood, -prior.energy(*prior.split(z)) - log_z)
+
+    def log_joint(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
+        """`log p(x, z)` of the trained model, `[K, B]`; arguments as for `joint_terms`."""
+        return tf.add_n(self.joint_terms(x, z, log_z, training=False))
 
     @tf.function(jit_compile=True)
     def posterior_sweeps(self, x: tf.Tensor, z: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> tf.Tensor:

@@ -14,8 +14,10 @@ from test_experiment import train_until
 
 from dvae import objectives
 from dvae.config import Config
+from dvae.data import make_dataset
 from dvae.problems import _PROBLEMS
 from dvae.systems import build_generative_model
+from dvae.true_posterior import TruePosterior
 from samplers.log_partition import exact_log_z
 
 X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)
@@ -87,11 +89,10 @@ def test_gradient_is_that_of_the_enumerated_log_likelihood():
     weights = special.softmax(log_joint(model, x))
     variables = reference_models.variables_of(model)
     with tf.GradientTape() as tape:
-        prior, z = model.prior.rbm(), tf.constant(STATES[:, None], tf.float32)
-        log_prior = -prior.energy(*prior.split(z)) - tf.cast(exact_log_z(prior), tf.float32)
-        log_likelihood = model.likelihood.log_prob(x[None], z, training=True)
+        log_z = tf.cast(exact_log_z(model.prior.rbm()), tf.float32)
+        terms = model.joint_terms(x[None], tf.constant(STATES[:, None], tf.float32), log_z, training=True)
         share = tf.constant(16 * weights[:, None], tf.float32)
-        objective = objectives.complete_data(share * log_likelihood, share * log_prior)
+        objective = objectives.complete_data(share * terms.log_likelihood, share * terms.log_prior)
     found = tape.gradient(objective.generative_loss, [variable.value for variable in variables.values()])
 
     def nll(variable, value):
@@ -107,6 +108,44 @@ def test_gradient_is_that_of_the_enumerated_log_likelihood():
         wanted = reference.finite_differences(lambda value: nll(variable, value), point, step=1e-2)  # noqa: B023
         np.testing.assert_allclose(gradient, wanted, atol=2e-3, err_msg=name)
         assert np.abs(wanted).max() > 0.01
+
+
+def test_a_step_descends_the_numpy_loss():
+    """Every entry of every tensor, by Adam's first moment after one step, given the chains and particles it moved to.
+
+    -log p(x, z) of the moved chains, the decoder's batch normalisation with the statistics of the batch, and the
+    particles' free energy for log Z; differences in float64.
+    """
+    config = dataclasses.replace(tiny.config("pwl", weight_decay=0.02, hidden_layers=1), objective="mcmc")
+    pixels, index = np.random.default_rng(0).integers(0, 2, [7, 6]).astype(float), np.array([5, 0, 3, 6])
+    problem = TruePosterior(config, make_dataset("tiny", train=pixels, valid=pixels, test=pixels))
+    state = problem.new_state()
+    reference_models.randomize(state.model, 2)
+    before, start = reference_models.weights_of(state.model), state.chains.read(tf.range(7)).numpy()
+    trainer = problem.trainer(state)
+    metrics = trainer.run_steps(tf.constant(index[None], tf.int32))
+    chains = state.chains.read(tf.range(7)).numpy().astype(float)
+    np.testing.assert_array_equal(chains[:, [1, 2, 4]], start[:, [1, 2, 4]])
+    assert np.any(chains != start)
+    z, particles = chains[:, index], state.read_prior().left.numpy()
+
+    def loss(weights):
+        prior = reference_models.prior_of(weights)
+        log_likelihood = reference_models.log_likelihood(weights, pixels.mean(axis=0), pixels[index], z, training=True)
+        log_z = np.mean([-reference.free_energy(prior, left) for left in particles])
+        decay = reference_models.weight_decay(weights, config.weight_decay)
+        return np.mean(reference_models.energies(prior, z) - log_likelihood) + log_z + decay
+
+    log_likelihood = reference_models.log_likelihood(before, pixels.mean(axis=0), pixels[index], z, training=True)
+    np.testing.assert_allclose(metrics["log_likelihood_given_z"], log_likelihood.mean(), rtol=1e-5)
+    moments = [v.numpy() / 0.1 for v in state.optimizer.variables if v.path.endswith("_momentum")]
+    by_id = dict(zip(map(id, state.model.trainable_variables), moments, strict=True))
+    for name, variable in reference_models.variables_of(state.model).items():
+        if id(variable) in by_id:
+            replaced = lambda value: loss(before | {name: value})  # noqa: B023, E731
+            wanted = reference.finite_differences(replaced, before[name], step=1e-6)
+            np.testing.assert_allclose(by_id[id(variable)], wanted, atol=1e-4 * max(np.abs(wanted).max(), 0.1))
+            assert np.abs(wanted).max() > 1e-3 or name.endswith("bias")
 
 
 @pytest.fixture(scope="module")
