@@ -274,8 +274,8 @@ SYSTEMS: dict[str, System] = {
         divergence=_always(divergences.rbm_to_rbm_without_log_z_phi),
         negative_entropy=divergences.rbm_negative_entropy_without_log_z_phi,
         log_ratio=_always(divergences.relaxed_rbm_to_rbm_without_log_z_phi),
-        shared_context=None,
         beta=_published(PublishedBeta.same(4.0), PublishedBeta.same(3.0)),
+        shared_context=None,
         most_groups=1,
     ),
     "gumbolt": System(

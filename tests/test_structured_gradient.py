@@ -52,7 +52,7 @@ class ExactLoss:
     """
 
     def __init__(self, weights, num_units, num_samples):
-        self.weights, self.num_units, self.num_samples = weights, num_units, num_samples
+        self.num_units, self.num_samples = num_units, num_samples
         self.is_rbm = "encoder/coupling/gamma" in weights
         self.stopped = self.machines(weights) if self.is_rbm else None
 
@@ -62,13 +62,13 @@ class ExactLoss:
 
     def __call__(self, weights):
         losses = []
-        machines = self.machines(weights) if self.is_rbm else [None] * len(OBSERVED)
-        logits = None
-        if not self.is_rbm:
+        if self.is_rbm:
+            machines = self.machines(weights)
+        else:
             logits = reference_models.dense(weights, "encoder/group/0", OBSERVED - MEAN_OBSERVED)
-        for b, machine in enumerate(machines):
+        for b in range(len(OBSERVED)):
             if self.is_rbm:
-                zeta, shares, negative_entropy = self._after_a_sweep(machine, self.stopped[b])
+                zeta, shares, negative_entropy = self._after_a_sweep(machines[b], self.stopped[b])
             else:
                 zeta, shares = joint_law(logits[b])
                 negative_entropy = -reference_models.bernoulli_entropy(logits[b])
