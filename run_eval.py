@@ -22,6 +22,12 @@ def define_flags() -> dict[str, list[str]]:
     count("num_examples", None, "examples, spread evenly over the split; if left out, all")
     count("num_samples", 4000, "importance samples per example")
     count("posterior_temperatures", None, "AIS temperatures of an RBM posterior; if left out, as exported")
+    flags.DEFINE_list(
+        "flattening",
+        None,
+        "factors, the first of them 1: importance samples come from an equal mixture of q(z | x) and of q with its "
+        "logits or energies divided by each; if left out, from q alone",
+    )
     count("log_z_chains", 1024, "AIS chains for the prior's log Z")
     count("log_z_temperatures", 10000, "AIS temperatures for the prior's log Z; with --log_z_error, the most")
     flags.DEFINE_float("log_z_error", None, "standard error wanted of log Z, nats: temperatures double until it is met")
@@ -30,7 +36,7 @@ def define_flags() -> dict[str, list[str]]:
     return {
         "Model": ["log_dir", "saved_model"],
         "Data": ["dataset", "data_dir", "split", "num_examples"],
-        "Evaluation": ["num_samples", "posterior_temperatures", "seed"],
+        "Evaluation": ["num_samples", "posterior_temperatures", "flattening", "seed"],
         "The prior's log Z": ["log_z_chains", "log_z_temperatures", "log_z_error"],
         "Output": ["output"],
     }

@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     num_examples: int | None
     num_samples: int
     posterior_temperatures: int | None
+    flattening: list[str] | None
     log_z_chains: int
     log_z_temperatures: int
     log_z_error: float | None
@@ -45,6 +46,13 @@ def check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < least:
             raise UserError(f"--{name}={value}: must be at least {least}")
+    if settings.flattening is not None:
+        factors = factors_of(settings)
+        if settings.num_samples % len(factors):
+            raise UserError(
+                f"--num_samples={settings.num_samples}: must be a multiple of the number of factors in "
+                f"--flattening={','.join(settings.flattening)} ({len(factors)})"
+            )
     if settings.log_z_error is not None and not 0 < settings.log_z_error < float("inf"):
         raise UserError(f"--log_z_error={settings.log_z_error}: must be above 0")
     if settings.split not in SPLITS:
@@ -53,6 +61,17 @@ def check(settings: Settings) -> None:
         raise UserError(f"--seed={settings.seed}: must be between 0 and {2**31 - 1}")
     if settings.output:
         output_file(settings)
+
+
+def factors_of(settings: Settings) -> list[float]:
+    """By which the posterior is flattened. Raises `UserError` if they are not factors."""
+    try:
+        factors = [float(text) for text in settings.flattening]
+    except ValueError:
+        factors = []
+    if not factors or factors[0] != 1 or not all(1 <= factor < float("inf") for factor in factors):
+        raise UserError(f"--flattening={','.join(settings.flattening)}: must be numbers of at least 1, the first 1")
+    return factors
 
 
 def output_file(settings: Settings) -> Path:
@@ -99,6 +118,13 @@ def run(settings: Settings) -> dict[str, Any]:
                 "that is annealed; leave it out"
             )
         model.posterior_temperatures.assign(settings.posterior_temperatures)
+    if settings.flattening is not None:
+        if not hasattr(model, "posterior_flattening"):
+            raise UserError(
+                f"--flattening={','.join(settings.flattening)}: the model in {folder} has no posterior that can be "
+                "flattened; leave it out"
+            )
+        model.posterior_flattening.assign(factors_of(settings))
     evaluation = evaluate(
         functions,
         images,

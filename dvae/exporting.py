@@ -79,7 +79,8 @@ class _WithPosterior(tf.Module):
 
     def _of_posterior(self, posterior: Posterior, num_pixels: int) -> Signatures:
         """For a posterior that is given so many pixels."""
-        # At the top of the saved object, so that whoever loads it can anneal an RBM posterior for longer.
+        # At the top of the saved object, so that whoever loads it can flatten it, and anneal an RBM for longer.
+        self.posterior_flattening = posterior.flattening
         if hasattr(posterior, "num_temperatures"):
             self.posterior_temperatures = posterior.num_temperatures
         x = tf.TensorSpec([None, num_pixels], tf.float32, "x")

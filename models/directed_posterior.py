@@ -12,6 +12,7 @@ from tensorflow_probability import distributions as tfd
 from models.networks import LayerFactory
 from models.posterior import Posterior, PosteriorDraws
 from models.relaxations import LogComponents, Relaxation
+from samplers.weights import log_mean_exp
 
 
 class GivenX(NamedTuple):
@@ -143,18 +144,23 @@ class DirectedPosterior(Posterior):
             )
 
     def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
-        z, log_q = self.sample(x, num_samples=num_samples, seed=seed)
-        return PosteriorDraws(z, log_q, tf.zeros_like(log_q))
+        factors = tf.reshape(self.flattening, [-1, 1, 1, 1])
+        of_sample = tf.repeat(factors[:, 0], num_samples // tf.shape(factors)[0], axis=0)  # [K, 1, 1]
+        z, logits, _ = self._binary(x, num_samples, seed, divide_by=of_sample)
+        log_q = _log_bernoulli(logits, z)
+        # Every flattened q(z | x) has the same logits but for its factor, whichever of them z was drawn from.
+        log_mixture = log_mean_exp(_log_bernoulli(logits / factors, z), axis=0)
+        return PosteriorDraws(z, log_q, log_q - log_mixture)
 
     def sample(self, x, *, num_samples, seed):
         z, logits, _ = self._binary(x, num_samples, seed)
-        return z, tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)
+        return z, _log_bernoulli(logits, z)
 
     def unnormalised_log_prob(self, x, z):
         groups = tf.split(z, self.num_groups, axis=-1)
         given = lambda i, outputs: _Group(groups[i], outputs[..., : self.group_size], ())  # noqa: E731
         units = self._ancestral(self._given(x, training=False), tf.shape(z)[0], given, training=False)
-        return tf.reduce_sum(tfd.Bernoulli(logits=units.logits).log_prob(z), axis=-1)
+        return _log_bernoulli(units.logits, z)
 
     @property
     def is_amortized_whole(self) -> bool:
@@ -163,13 +169,16 @@ class DirectedPosterior(Posterior):
     def parameters(self, x, *, seed):
         return {"logits": self._binary(x, 1, seed).logits[0]}
 
-    def _binary(self, x: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor) -> _Group:
-        """Binary draws of all units, moving averages in use."""
+    def _binary(
+        self, x: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor, *, divide_by: tf.Tensor | float = 1.0
+    ) -> _Group:
+        """Binary draws of all units, moving averages in use; drawn from logits divided by `divide_by [K, 1, 1]`."""
         seeds = self._seeds(seed)
 
         def draw(i: int, outputs: tf.Tensor) -> _Group:
             logits = outputs[..., : self.group_size]
-            return _Group(tfd.Bernoulli(logits=logits, dtype=logits.dtype).sample(seed=seeds[i]), logits, ())
+            flattened = tfd.Bernoulli(logits=logits / divide_by, dtype=logits.dtype)
+            return _Group(flattened.sample(seed=seeds[i]), logits, ())
 
         return self._ancestral(self._given(x, training=False), num_samples, draw, training=False)
 
@@ -195,3 +204,8 @@ class DirectedPosterior(Posterior):
 
     def _relaxed_group(self, i: int, zeta: tf.Tensor, outputs: tf.Tensor) -> _Group:
         return _Group(zeta, outputs[..., : self.group_size], self.relaxations[i].log_components(zeta, outputs))
+
+
+def _log_bernoulli(logits: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """Of all units together."""
+    return tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)

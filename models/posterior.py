@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -18,8 +19,9 @@ class PosteriorDraws(NamedTuple):
     Attributes:
       z: binary, `[K, B, units]`.
       log_q: `log q(z | x)` in nats, `[K, B]`, normalised; with an estimate of log Z_phi where q is undirected.
-      log_weights: `[K, B]`, with `mean_k exp(log_weights_k) = 1`: 0 where z are exact samples. The errors of an
-        estimated log Z_phi in `log_q` and in `log_weights` cancel in the estimate of p(x), which is unbiased.
+      log_weights: `[K, B]`, with `mean_k exp(log_weights_k) = 1`: 0 where z are exact samples of q. The errors of an
+        estimated log Z_phi in `log_q` and in `log_weights` cancel in the estimate of p(x), which is unbiased. Of a
+        flattened posterior (`Posterior.flatten_by`) the weights have a mean of 1 in expectation.
     """
 
     z: tf.Tensor
@@ -36,9 +38,15 @@ class Posterior(keras.layers.Layer, abc.ABC):
 
     Attributes:
       num_units: latents.
+      flattening: see `flatten_by`, `[F]`.
     """
 
     num_units: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Saved, never trained: an exported model can be told to draw from a flattened posterior.
+        self.flattening = tf.Variable([1.0], shape=[None], trainable=False, name="flattening")
 
     @abc.abstractmethod
     def sample_relaxed(self, x: tf.Tensor, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor):
@@ -69,7 +77,26 @@ class Posterior(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def draw(self, x: tf.Tensor, *, num_samples: tf.Tensor | int, seed: tf.Tensor) -> PosteriorDraws:
-        """Weighted binary draws for evaluation, moving averages in use: `x [B, D]`, K = `num_samples`."""
+        """Weighted binary draws for evaluation, moving averages in use: `x [B, D]`, K = `num_samples`.
+
+        K is a multiple of F, the number of factors in `flattening`.
+        """
+
+    def flatten_by(self, factors: Sequence[float]) -> None:
+        """Makes `draw` take its states from an equal mixture of q and flattened copies of it.
+
+            z_k ~ 1/F sum_f q_f(z | x),   q_f(z | x) prop. to exp(log f(z | x) / factor_f)
+
+        where f is an RBM's unnormalised probability, or each factor of a directed q given its parents. A posterior
+        trained on the ELBO can be much surer of itself than p(z | x); importance weights from q alone then miss what
+        q never visits, for any practical K. The mixture visits it, and costs at most a factor F of samples where q
+        was good already, since its density is nowhere below q / F (a defensive mixture [Hesterberg 1995], weighted
+        by the balance heuristic [Veach & Guibas 1995]).
+
+        Args:
+          factors: at least 1 each; the first is 1, for q itself.
+        """
+        self.flattening.assign(factors)
 
     def anneal_for(self, num_temperatures: int) -> None:
         """Sets how many AIS temperatures a draw takes; nothing to set where draws are exact."""

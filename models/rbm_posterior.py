@@ -14,7 +14,7 @@ from samplers import annealed_importance, gibbs
 from samplers.annealing_path import biases_base
 from samplers.annealing_schedules import linear_betas
 from samplers.rbm import RBM
-from samplers.weights import descendants, resample
+from samplers.weights import descendants, log_mean_exp, resample
 
 _SWEEPS_AFTER_RESAMPLING = 10
 _LEAST_CHAINS = 100  # that estimate log Z_phi and are resampled, however few samples are asked for
@@ -138,11 +138,27 @@ class RBMPosterior(Posterior):
         return zeta, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains
 
     def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
-        """Weighted draws by AIS from the biases alone, `num_temperatures` temperatures."""
-        rbm, annealed = self._anneal(x, num_samples, seed)
-        log_q = -rbm.energy(annealed.left, annealed.right) - tf.cast(annealed.log_z, tf.float32)
-        log_weights = tf.cast(annealed.log_weights - annealed.log_z, tf.float32)
-        return PosteriorDraws(tf.concat([annealed.left, annealed.right], axis=-1), log_q, log_weights)
+        """Weighted draws by AIS from the biases alone, `num_temperatures` temperatures.
+
+        Flattened machines are annealed beside the posterior's own, to `E / factor`, each with its estimate of log Z:
+
+            mixture(z) = 1/F sum_f exp(-E(z) / factor_f) / Z_f,   log_weights = log v - log Z_f + log q - log mixture
+
+        with v the AIS weight of a draw, whose errors cancel those of its log Z_f. Given any constants in place of the
+        Z_f, the estimate of p(x) would be unbiased; they are estimated from the same draws, a bias of order 1 / K.
+        """
+        rbm = self.rbm(x, training=False)
+        factors = self.flattening
+        flattened = RBM(*(parameter / _like(factors, 1 + parameter.shape.rank) for parameter in rbm))  # [F, B]
+        annealed = self._anneal(flattened, num_samples // tf.size(factors), seed)  # [K / F, F, B]
+        log_z = tf.cast(annealed.log_z, tf.float32)
+        energy = rbm.energy(annealed.left, annealed.right)
+        log_q = -energy - log_z[0]
+        log_mixture = log_mean_exp(-energy / _like(factors, 4) - log_z[:, None, None], axis=0)
+        log_weights = tf.cast(annealed.log_weights - annealed.log_z, tf.float32) + log_q - log_mixture
+        z = tf.concat([annealed.left, annealed.right], axis=-1)
+        one_batch = lambda draws: tf.reshape(draws, [num_samples, *tf.unstack(tf.shape(draws)[2:])])  # noqa: E731
+        return PosteriorDraws(one_batch(z), one_batch(log_q), one_batch(log_weights))
 
     def unnormalised_log_prob(self, x, z):
         rbm = self.rbm(x, training=False)
@@ -154,7 +170,8 @@ class RBMPosterior(Posterior):
         `log q(z | x)` is normalised by the AIS estimate of log Z_phi.
         """
         anneal_seed, resample_seed, shuffle_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 4))
-        rbm, annealed = self._anneal(x, tf.maximum(num_samples, _LEAST_CHAINS), anneal_seed)
+        rbm = self.rbm(x, training=False)
+        annealed = self._anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), anneal_seed)
         ancestors = resample(annealed.log_weights, resample_seed)
         ancestors = tf.random.experimental.stateless_shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
         left = descendants(annealed.left, ancestors)
@@ -162,9 +179,12 @@ class RBMPosterior(Posterior):
         log_q = -rbm.energy(left, right) - tf.cast(annealed.log_z, tf.float32)
         return tf.concat([left, right], axis=-1), log_q
 
-    def _anneal(self, x, num_samples, seed) -> tuple[RBM, annealed_importance.AnnealedSample]:
-        rbm = self.rbm(x, training=False)
-        annealed = annealed_importance.sample(
-            rbm, biases_base(rbm), betas=linear_betas(self.num_temperatures), num_chains=num_samples, seed=seed
+    def _anneal(self, rbm: RBM, num_chains: tf.Tensor | int, seed: tf.Tensor) -> annealed_importance.AnnealedSample:
+        return annealed_importance.sample(
+            rbm, biases_base(rbm), betas=linear_betas(self.num_temperatures), num_chains=num_chains, seed=seed
         )
-        return rbm, annealed
+
+
+def _like(factors: tf.Tensor, rank: int) -> tf.Tensor:
+    """`[F]` as the first of so many dimensions."""
+    return tf.reshape(factors, [-1] + [1] * (rank - 1))

@@ -148,6 +148,10 @@ def test_run_eval_mistakes(finished, tmp_path):
         ([of_run, "--num_samples=0"], ["--num_samples=0"]),
         ([of_run, "--dataset=digits"], ["64 pixels", "16"]),
         ([of_run, "--posterior_temperatures=5"], ["--posterior_temperatures=5"]),
+        ([of_run, "--flattening=1,x"], ["--flattening=1,x: must be numbers"]),
+        ([of_run, "--flattening=2,4"], ["--flattening=2,4", "the first 1"]),
+        ([of_run, "--flattening=1,0.5"], ["--flattening=1,0.5", "at least 1"]),
+        ([of_run, "--flattening=1,2", "--num_samples=5"], ["--num_samples=5", "multiple", "(2)"]),
         ([of_run, f"--output={tmp_path}/no/file"], ["--output"]),
     ]
     expect_each("run_eval.py", tmp_path, cases)

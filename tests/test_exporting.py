@@ -8,6 +8,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
+from dvae.evaluation import exact_log_likelihood
 from dvae.exporting import read_origin
 
 SEED = tf.constant([3, 4])
@@ -133,6 +134,20 @@ def test_more_temperatures_can_be_asked_for(loaded, finished_run):
     after = call(loaded.signatures, "log_likelihood", **inputs)
     loaded.posterior_temperatures.assign(finished_run.config.test_temperatures)
     assert (before["log_likelihood"] != after["log_likelihood"]).all()
+
+
+def test_a_flattened_posterior_can_be_asked_for(loaded):
+    """After it was exported: other draws, and the exact likelihood from them too."""
+    energy = call(loaded.signatures, "prior_energy", z=STATES)["energy"]
+    inputs = {"x": X, "num_samples": 4000, "log_z": scipy.special.logsumexp(-energy), "seed": SEED}
+    estimates = []
+    for factors in ([1.0], [1.0, 2.0, 4.0, 8.0]):
+        loaded.posterior_flattening.assign(factors)
+        estimates.append(call(loaded.signatures, "log_likelihood", **inputs)["log_likelihood"])
+    loaded.posterior_flattening.assign([1.0])
+    exact = exact_log_likelihood(loaded.signatures, X)
+    assert (estimates[0] != estimates[1]).all()
+    np.testing.assert_allclose(estimates[1], exact, atol=0.1)
 
 
 def test_origin_is_kept_beside_the_model(finished_run):

@@ -103,16 +103,21 @@ def t_test(replicates, wanted):
     return 2 * stats.t.sf(np.abs(reference.z_score(replicates, wanted)), len(replicates) - 1)
 
 
-def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior):
+@pytest.mark.parametrize("factors", [[1.0], [1.0, 2.0, 4.0]], ids=["q", "flattened"])
+def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior, factors):
     """By 1 temperature, so that weights vary: tested on the ratio to the enumerated value, which has mean 1.
 
     False-failure rate 1e-5 each. Power: an error of 15 % in the estimate of p(x), and samples without their weights
     in that of E_q, are more than 7 standard errors away.
     """
     posterior.anneal_for(1)
-    draws = posterior.draw(COPIES, num_samples=4000, seed=SEED)
+    posterior.flatten_by(factors)
+    draws = posterior.draw(COPIES, num_samples=4500, seed=SEED)
     z, log_q, log_weights = (np.asarray(part, float) for part in draws)
-    np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=0), 1, rtol=1e-5)
+    if len(factors) == 1:
+        np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=0), 1, rtol=1e-5)
+    else:
+        assert t_test(np.mean(np.exp(log_weights), axis=0), 1.0) > LEVEL
     assert np.std(log_weights) > 0.1
 
     number = reference.state_number(z)
@@ -128,6 +133,28 @@ def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior):
     weighted = np.exp(log_weights) * (statistic[number] - q @ statistic)
     assert t_test(np.mean(weighted, axis=0), 0.0) > LEVEL
     assert abs(reference.z_score(np.mean(statistic[number], axis=0), q @ statistic)) > 10
+
+
+def test_weights_of_flattened_draws_match_loops(posterior):
+    """`log v - log Z_f + log q - log mixture` of every draw, from AIS of each flattened machine."""
+    factors = np.array([1.0, 3.0])
+    posterior.anneal_for(2)
+    posterior.flatten_by(factors)
+    z, log_q, log_weights = (np.asarray(part, float) for part in posterior.draw(X, num_samples=8, seed=SEED))
+    machine = posterior.rbm(X, training=False)
+    flattened = type(machine)(*(tf.stack([parameter, parameter / 3]) for parameter in machine))
+    betas = tf.constant([0.0, 0.5, 1.0], tf.float64)
+    annealed = annealed_importance.sample(flattened, biases_base(flattened), betas=betas, num_chains=4, seed=SEED)
+    log_z = annealed.log_z.numpy()  # [factors, examples]
+    for k, b in np.ndindex(8, 3):
+        chain, of_factor = divmod(k, 2)
+        np.testing.assert_array_equal(z[k, b, :N], annealed.left[chain, of_factor, b])
+        member = tuple(parameter.numpy().astype(float) for parameter in reference.member(machine, b))
+        energy = reference.energy(member, z[k, b, :N], z[k, b, N:])
+        log_mixture = np.log(np.mean([np.exp(-energy / f - log_z[i, b]) for i, f in enumerate(factors)]))
+        log_v = annealed.log_weights[chain, of_factor, b] - log_z[of_factor, b]
+        np.testing.assert_allclose(log_q[k, b], -energy - log_z[0, b], atol=1e-4)
+        np.testing.assert_allclose(log_weights[k, b], log_v + log_q[k, b] - log_mixture, atol=1e-4)
 
 
 def test_samples_follow_the_enumerated_q(posterior, monkeypatch):
