@@ -48,11 +48,19 @@ SIDE, PIXELS = 3, 10
 
 
 class Estimator(NamedTuple):
-    """A way of training: how many samples, what is computed of them, and how that becomes a loss."""
+    """A way of training.
+
+    Attributes:
+      divergence: what is computed of the samples.
+      combine: how that becomes a loss.
+      num_samples: how many.
+      is_frozen: whether log q is taken at constant parameters, as a function of zeta alone.
+    """
 
     divergence: Callable
     combine: Callable = objectives.elbo
     num_samples: int = 1
+    is_frozen: bool = False
 
 
 class Problem:
@@ -127,7 +135,7 @@ def algorithm1(
 
     def sample_of(rbm: RBM) -> RBMSample:
         sample = RBMSample(*posterior.sweeps(rbm, chains, num_samples=num_samples, seed=tf.constant([3, 4])), rbm)
-        return posterior.frozen(sample) if num_samples > 1 else sample
+        return posterior.frozen(sample) if estimator.is_frozen else sample
 
     draws = problem.training_gradients(problem.rbm, sample_of, estimator, num_draws)
     return problem.exact_gradient(problem.rbm, lambda rbm, z: -rbm.energy(*rbm.split(z)), num_samples), draws
@@ -143,7 +151,7 @@ def directed(
     def sample_of(logits: tf.Tensor) -> DirectedSample:
         logits = tf.repeat(logits[None], num_samples, axis=0)
         zeta = relaxation.sample(logits, tf.constant([5, 6]))
-        if num_samples > 1:
+        if estimator.is_frozen:
             return DirectedSample(zeta, tf.stop_gradient(logits), zeta, None, None)
         return DirectedSample(zeta, logits, tf.sigmoid(logits), None, None)
 
@@ -166,7 +174,8 @@ def main() -> None:
     }
     iwae = Estimator(relaxed_rbm_to_rbm_without_log_z_phi)
     rows["DVAE##, likewise, by IWAE's gradient for K = 1"] = lambda problem, n: algorithm1(problem, 4.0, 1, n, iwae)
-    dreg = Estimator(relaxed_rbm_to_rbm_without_log_z_phi, objectives.doubly_reparameterized, num_samples=2)
+    of_dreg = {"combine": objectives.doubly_reparameterized, "num_samples": 2, "is_frozen": True}
+    dreg = Estimator(relaxed_rbm_to_rbm_without_log_z_phi, **of_dreg)
     rows |= {
         f"DVAE##, PWL beta 4, t = {t}, importance-weighted K = 2": lambda problem, n, t=t: algorithm1(
             problem, 4.0, t, n, dreg
@@ -180,7 +189,7 @@ def main() -> None:
         )
         for beta in (1, 4, 16)
     }
-    dreg_directed = Estimator(relaxed_directed_to_rbm, objectives.doubly_reparameterized, num_samples=2)
+    dreg_directed = Estimator(relaxed_directed_to_rbm, **of_dreg)
     rows["directed, PWL beta 4, importance-weighted K = 2"] = lambda problem, n: directed(
         problem, PiecewiseLinear(4.0), n, dreg_directed
     )
