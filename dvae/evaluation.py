@@ -92,7 +92,7 @@ def evaluate(
         partition = refine(partition_by, standard_error=log_z_error, most_temperatures=most, seed=log_z_seed).estimate
     of_prior = {"log_z": partition.log_z} if partition else {}
     if "log_likelihood" not in functions:
-        exact = exact_log_likelihood(functions, images)
+        exact = exact_log_likelihood(functions, images, progress=progress)
         return _summary({"log_likelihood": exact}, num_samples=None, partition=partition)
     block = min(max(1, _ROWS // num_samples), len(images))
     per_image: dict[str, list[np.ndarray]] = {}
@@ -129,13 +129,13 @@ def _summary(values: Mapping[str, np.ndarray], *, num_samples: int | None, parti
     )
 
 
-def exact_nll(functions: Functions, images: np.ndarray) -> float | None:
+def exact_nll(functions: Functions, images: np.ndarray, *, progress: bool = False) -> float | None:
     """The mean of `-exact_log_likelihood`, nats; None if there are more than 20 latents."""
-    exact = exact_log_likelihood(functions, images)
+    exact = exact_log_likelihood(functions, images, progress=progress)
     return None if exact is None else float(-exact.mean())
 
 
-def exact_log_likelihood(functions: Functions, images: np.ndarray) -> np.ndarray | None:
+def exact_log_likelihood(functions: Functions, images: np.ndarray, *, progress: bool = False) -> np.ndarray | None:
     """`log sum_z p(x | z) p(z)` by enumeration of all latents, nats `[n]`; None if there are more than 20.
 
     Independent of posterior, importance weights and AIS: it uses the decoder and the prior's energy only. In structured
@@ -148,14 +148,18 @@ def exact_log_likelihood(functions: Functions, images: np.ndarray) -> np.ndarray
     log_sum = np.full(len(images), -np.inf)  # log sum_z exp(log f(z)) p(x | z), f the unnormalised p(z) or q(z | x_1)
     log_normaliser = np.full(len(images), -np.inf)  # log sum_z f(z)
     num_rows = _IMAGES if has_prior(functions) else _IMAGES_OF_POSTERIOR
-    for first in range(0, 2**num_latents, 2**_BLOCK_BITS):
-        numbers = np.arange(first, min(first + 2**_BLOCK_BITS, 2**num_latents))
-        terms = _enumerated(functions, ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32))
-        for start in range(0, len(images), num_rows):
-            rows = slice(start, start + num_rows)
-            log_likelihood, log_f = terms(images[rows])
-            for total, block in ((log_sum, log_likelihood + log_f), (log_normaliser, log_f)):
-                total[rows] = np.logaddexp(total[rows], scipy.special.logsumexp(block, axis=1))
+    first_states, first_rows = range(0, 2**num_latents, 2**_BLOCK_BITS), range(0, len(images), num_rows)
+    num_blocks = len(first_states) * len(first_rows)
+    with tqdm.tqdm(total=num_blocks, desc="enumerating", unit=" blocks", disable=not progress) as bar:
+        for first in first_states:
+            numbers = np.arange(first, min(first + 2**_BLOCK_BITS, 2**num_latents))
+            terms = _enumerated(functions, ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32))
+            for start in first_rows:
+                rows = slice(start, start + num_rows)
+                log_likelihood, log_f = terms(images[rows])
+                for total, block in ((log_sum, log_likelihood + log_f), (log_normaliser, log_f)):
+                    total[rows] = np.logaddexp(total[rows], scipy.special.logsumexp(block, axis=1))
+                bar.update()
     return log_sum - log_normaliser
 
 
@@ -183,8 +187,11 @@ def has_prior(functions: Functions) -> bool:
 
 
 def results_of(functions: Functions, images: np.ndarray, evaluation: Evaluation, **context: Any) -> dict[str, Any]:
-    """The content of `results.json`, in the documented order: an evaluation of a model on images, and the exact NLL."""
-    exact = evaluation.nll if evaluation.num_samples is None else exact_nll(functions, images)
+    """The content of `results.json`, in the documented order: an evaluation of a model on images, and the exact NLL.
+
+    The latter is computed here, with a progress bar, unless it is what the evaluation is of.
+    """
+    exact = evaluation.nll if evaluation.num_samples is None else exact_nll(functions, images, progress=True)
     values = context | evaluation._asdict() | {"exact_nll": exact}
     return {name: values[name] for name in RESULTS}
 
