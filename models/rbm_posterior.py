@@ -157,7 +157,7 @@ class RBMPosterior(Posterior):
         log_mixture = log_mean_exp(-energy / _like(factors, 4) - log_z[:, None, None], axis=0)
         log_weights = tf.cast(annealed.log_weights - annealed.log_z, tf.float32) + log_q - log_mixture
         z = tf.concat([annealed.left, annealed.right], axis=-1)
-        one_batch = lambda draws: tf.reshape(draws, [num_samples, *tf.unstack(tf.shape(draws)[2:])])  # noqa: E731
+        one_batch = lambda draws: tf.reshape(draws, tf.concat([[num_samples], tf.shape(draws)[2:]], 0))  # noqa: E731
         return PosteriorDraws(one_batch(z), one_batch(log_q), one_batch(log_weights))
 
     def unnormalised_log_prob(self, x, z):
