@@ -1,12 +1,12 @@
 """Times a training step of every system and objective, in turn, on the same machine.
 
     python benchmarks/step_times.py
-    python benchmarks/step_times.py "pwl iw 5" "dvaess iw 5"
+    python benchmarks/step_times.py "dvaess elbo 1 16" "dvaess mcmc"
 
-A configuration is a system, an objective (elbo if left out) and K, the number of samples (1 if left out). The published
-set-up: 200 latents (mcmc: 16), batch 100, 1000 particles moved by 40 sweeps, two groups with shared context where no
-objective is given and one group where it is, on random images of MNIST's size. Machines are noisy: look at the ratios
-within a round, to the first configuration. Compilation is not timed.
+A configuration is a system, an objective (elbo if left out), K, the number of samples (1 if left out), and the number
+of latents. The published set-up: 200 latents (mcmc: 16), batch 100, 1000 particles moved by 40 sweeps, two groups with
+shared context where no objective is given and one group where it is, on random images of MNIST's size. Machines are
+noisy: look at the ratios within a round, to the first configuration. Compilation is not timed.
 """
 
 import argparse
@@ -63,9 +63,11 @@ def in_turn(runs: dict[str, Callable[[int], None]], *, num_rounds: int, num_step
 
 
 def settings_of(configuration: str) -> dict:
-    """From `system [objective [K]]`; two groups where the objective is left out."""
-    model, objective, num_samples = [*configuration.split(), None, None][:3]
+    """From `system [objective [K [latents]]]`; two groups where the objective is left out."""
+    model, objective, num_samples, num_latents = [*configuration.split(), None, None, None][:4]
     settings = {"model": model, "objective": objective or "elbo", "num_samples": int(num_samples or 1)}
+    if num_latents is not None:
+        settings["num_latents"] = int(num_latents)
     if objective is None and SYSTEMS[model].most_groups > 1:
         settings |= {"num_groups": 2, "shared_context": True}
     return settings
@@ -74,7 +76,7 @@ def settings_of(configuration: str) -> dict:
 def main() -> None:
     several = [f"{model} {rest}" for rest in ("iw 5", "iw 25", "structured 5") for model in ("pwl", "dvaess")]
     systems = sorted(SYSTEMS, key="pwl".__ne__)  # pwl first
-    default = [*systems, "pwl structured", "dvaess structured", *several, "dvaess mcmc"]
+    default = [*systems, "pwl structured", "dvaess structured", *several, "dvaess elbo 1 16", "dvaess mcmc"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configurations", nargs="*", default=default)
     parser.add_argument("--rounds", type=int, default=5)
