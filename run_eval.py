@@ -22,11 +22,11 @@ def define_flags() -> dict[str, list[str]]:
     count("num_examples", None, "examples, spread evenly over the split; if left out, all")
     count("num_samples", 4000, "importance samples per example")
     count("posterior_temperatures", None, "AIS temperatures of an RBM posterior; if left out, as exported")
-    flags.DEFINE_list(
+    text(
         "flattening",
         None,
-        "factors, the first of them 1: importance samples come from an equal mixture of q(z | x) and of q with its "
-        "logits or energies divided by each; if left out, from q alone",
+        "factors 1,F,...: importance samples come from an equal mixture of q(z | x) and of q with its logits or "
+        "energies divided by each; if left out, from q alone",
     )
     count("log_z_chains", 1024, "AIS chains for the prior's log Z")
     count("log_z_temperatures", 10000, "AIS temperatures for the prior's log Z; with --log_z_error, the most")

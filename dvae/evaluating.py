@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     num_examples: int | None
     num_samples: int
     posterior_temperatures: int | None
-    flattening: list[str] | None
+    flattening: str | None
     log_z_chains: int
     log_z_temperatures: int
     log_z_error: float | None
@@ -51,7 +51,7 @@ def check(settings: Settings) -> None:
         if settings.num_samples % len(factors):
             raise UserError(
                 f"--num_samples={settings.num_samples}: must be a multiple of the number of factors in "
-                f"--flattening={','.join(settings.flattening)} ({len(factors)})"
+                f"--flattening={settings.flattening} ({len(factors)})"
             )
     if settings.log_z_error is not None and not 0 < settings.log_z_error < float("inf"):
         raise UserError(f"--log_z_error={settings.log_z_error}: must be above 0")
@@ -66,11 +66,11 @@ def check(settings: Settings) -> None:
 def factors_of(settings: Settings) -> list[float]:
     """By which the posterior is flattened. Raises `UserError` if they are not factors."""
     try:
-        factors = [float(text) for text in settings.flattening]
+        factors = [float(text) for text in settings.flattening.split(",")]
     except ValueError:
-        factors = []
-    if not factors or factors[0] != 1 or not all(1 <= factor < float("inf") for factor in factors):
-        raise UserError(f"--flattening={','.join(settings.flattening)}: must be numbers of at least 1, the first 1")
+        factors = [0.0]
+    if factors[0] != 1 or not all(1 <= factor < float("inf") for factor in factors):
+        raise UserError(f"--flattening={settings.flattening}: must be numbers of at least 1 with commas, the first 1")
     return factors
 
 
@@ -121,8 +121,8 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.flattening is not None:
         if not hasattr(model, "posterior_flattening"):
             raise UserError(
-                f"--flattening={','.join(settings.flattening)}: the model in {folder} has no posterior that can be "
-                "flattened; leave it out"
+                f"--flattening={settings.flattening}: the model in {folder} has no posterior that can be flattened; "
+                "leave it out"
             )
         model.posterior_flattening.assign(factors_of(settings))
     evaluation = evaluate(

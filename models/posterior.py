@@ -85,9 +85,9 @@ class Posterior(keras.layers.Layer, abc.ABC):
     def flatten_by(self, factors: Sequence[float]) -> None:
         """Makes `draw` take its states from an equal mixture of q and flattened copies of it.
 
-            z_k ~ 1/F sum_f q_f(z | x),   q_f(z | x) prop. to exp(log f(z | x) / factor_f)
+            z_k ~ 1/F sum_f q_f(z | x)
 
-        where f is an RBM's unnormalised probability, or each factor of a directed q given its parents. A posterior
+        In q_f the energy of an RBM, or the logits of each group of a directed q, are divided by factor f. A posterior
         trained on the ELBO can be much surer of itself than p(z | x); importance weights from q alone then miss what
         q never visits, for any practical K. The mixture visits it, and costs at most a factor F of samples where q
         was good already, since its density is nowhere below q / F (a defensive mixture [Hesterberg 1995], weighted
