@@ -135,6 +135,9 @@ def test_run_eval_of_run_and_of_exported_folder(finished, tmp_path):
     assert json.loads(second.stdout) == results
     trained = json.loads((folder / "results.json").read_text())
     assert results["exact_nll"] == pytest.approx(trained["exact_nll"], abs=1e-6)
+    flattened = json.loads(run("run_eval.py", f"--log_dir={folder}", "--flattening=1,3", *sizes).stdout)
+    changed = {name for name in results if flattened[name] != results[name]}
+    assert changed == {"nll", "nll_standard_error", "elbo", "effective_sample_size"}
 
 
 def test_run_eval_mistakes(finished, tmp_path):
