@@ -15,7 +15,7 @@ from dvae.run_directory import partial_of
 from models.autoencoder import DiscreteVAE
 from models.conditional import ConditionalModel
 from models.generative import GenerativeModel
-from models.posterior import Posterior
+from models.posterior import Posterior, PosteriorDraws
 from samplers import annealed_importance, gibbs, population_annealing
 from samplers.annealing_path import uniform_base
 from samplers.annealing_schedules import linear_betas
@@ -167,14 +167,7 @@ class InferenceModel(_WithPosterior, _WithPrior):
         Given the prior's log Z.
         """
         draws = self.model.posterior.draw(x, num_samples=num_samples, seed=seed)
-        log_ratio = self.model.log_joint(x, draws.z, log_z) - draws.log_q  # [K, B]
-        log_weights = draws.log_weights + log_ratio
-        return {
-            "log_likelihood": log_mean_exp(log_weights, axis=0),
-            "effective_sample_size": effective_sample_size(log_weights, axis=0),
-            "elbo": draws.mean(log_ratio),
-            "entropy": draws.mean(-draws.log_q),
-        }
+        return _estimates(draws, self.model.log_joint(x, draws.z, log_z) - draws.log_q)
 
 
 class MarkovChainModel(_WithPrior):
@@ -190,6 +183,17 @@ class MarkovChainModel(_WithPrior):
         num_sweeps = tf.constant(_POSTERIOR_SWEEPS)
         z = self.model.posterior_sweeps(x, tf.cast(coins, tf.float32), sweep_seed, num_sweeps=num_sweeps)
         return {"probabilities": tf.sigmoid(self.model.likelihood.logits(z[0], training=False))}
+
+
+def _estimates(draws: PosteriorDraws, log_ratio: tf.Tensor) -> dict[str, tf.Tensor]:
+    """`log E_q exp(log_ratio)`, `E_q log_ratio` and the entropy of q, each `[B]`, from `log_ratio [K, B]` of draws."""
+    log_weights = draws.log_weights + log_ratio
+    return {
+        "log_likelihood": log_mean_exp(log_weights, axis=0),
+        "effective_sample_size": effective_sample_size(log_weights, axis=0),
+        "elbo": draws.mean(log_ratio),
+        "entropy": draws.mean(-draws.log_q),
+    }
 
 
 def _images(model: GenerativeModel) -> tf.TensorSpec:
@@ -245,14 +249,7 @@ class PredictionModel(_WithPosterior, ExportableModel):
         """
         observed, target = self.part.split(x)
         draws = self.model.posterior.draw(observed, num_samples=num_samples, seed=seed)
-        log_likelihood = self.model.likelihood.log_prob(target, draws.z, training=False)  # [K, B]
-        log_weights = draws.log_weights + log_likelihood
-        return {
-            "log_likelihood": log_mean_exp(log_weights, axis=0),
-            "effective_sample_size": effective_sample_size(log_weights, axis=0),
-            "elbo": draws.mean(log_likelihood),
-            "entropy": draws.mean(-draws.log_q),
-        }
+        return _estimates(draws, self.model.likelihood.log_prob(target, draws.z, training=False))
 
     def posterior_energy(self, observed, z):
         """`E(z)` of given latents, q(z | x_1) proportional to `exp(-E(z))`; nats, `[B, S]`."""

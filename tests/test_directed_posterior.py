@@ -92,7 +92,7 @@ def test_draws_are_exact_samples_with_weights_of_one(num_groups):
 def test_flattened_draws_are_a_mixture(num_groups):
     """A third of the draws follows q, a third each flattened q; the weights are `log q - log mixture`, enumerated.
 
-    Chi-squared of 27 tables, false-failure rate 1e-5 for each posterior. Power: draws from q in place of a flattened
+    Chi-squared of 9 tables, false-failure rate 1e-5 for each posterior. Power: draws from q in place of a flattened
     one, and from one in place of q, are noticed with a probability above 0.999.
     """
     parts, factors, num_samples = Parts(num_groups), [1.0, 2.0, 5.0], 60_000
