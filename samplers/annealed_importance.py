@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import gibbs
+from samplers import gibbs, random
 from samplers.annealing_path import Base, Path, Schedule
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, log_mean_exp, log_mean_exp_standard_error
@@ -50,7 +50,7 @@ def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | in
     References:
       Neal, Annealed importance sampling, 2001; Salakhutdinov & Murray, ICML 2008.
     """
-    base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
+    base_seed, anneal_seed = random.split(seed, 2)
     left = base.sample_left(num_chains, base_seed)
     left, right, log_weights = _forward(rbm, base, left, Schedule.of(betas, left.dtype), anneal_seed)
     log_weights += tf.cast(base.log_z(), tf.float64)
@@ -118,7 +118,7 @@ def _forward(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(seed, t))
         right_input = path.end.right_input(left)
         t += 1
-    right = gibbs.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(seed, 0))
+    right = random.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(seed, 0))
     return gibbs.from_columns(left), gibbs.from_columns(right), gibbs.from_columns(log_weights)
 
 

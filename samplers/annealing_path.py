@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
+from samplers import random
 from samplers.gibbs import Columns, to_columns
 from samplers.rbm import RBM
 
@@ -30,7 +30,8 @@ class Base(NamedTuple):
 
     def sample_left(self, num_chains: tf.Tensor | int, seed: tf.Tensor) -> tf.Tensor:
         """Exact draws of the left units, `[num_chains, *batch, N]`."""
-        return tfd.Bernoulli(logits=self.bias_left, dtype=self.bias_left.dtype).sample(num_chains, seed=seed)
+        shape = tf.concat([[num_chains], tf.shape(self.bias_left)], 0)
+        return random.bernoulli(tf.broadcast_to(self.bias_left, shape), seed)
 
 
 def uniform_base(rbm: RBM) -> Base:

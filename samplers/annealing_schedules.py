@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from samplers import gibbs
+from samplers import gibbs, random
 from samplers.annealing_path import Base, Path
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, resample
@@ -56,7 +56,7 @@ def adaptive_betas(
     """
     if not 0 < ess_fraction < 1:
         raise ValueError(f"ess_fraction = {ess_fraction}: must be in (0, 1)")
-    base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
+    base_seed, anneal_seed = random.split(seed, 2)
     path = Path.between(base, rbm)
     left = base.sample_left(num_particles, base_seed)
     beta, ess_fraction = tf.constant(0.0, tf.float64), tf.constant(ess_fraction, tf.float64)
@@ -87,7 +87,7 @@ def _advance(path: Path, left: tf.Tensor, old: tf.Tensor, ess_fraction: tf.Tenso
         below, above = tf.where(is_too_far, below, middle), tf.where(is_too_far, middle, above)
     beta = tf.where(too_far(tf.ones_like(old)), above, 1)
     log_weights = path.log_ratio(old, beta, left, right_input)
-    resample_seed, sweep_seed = tf.unstack(tf.random.split(seed, 2))
+    resample_seed, sweep_seed = random.split(seed, 2)
     ancestors = gibbs.to_columns(resample(gibbs.from_columns(log_weights), resample_seed))
     right_input = gibbs.gather_chains(right_input, ancestors[..., None, :])
     left, _ = path.at(beta).sweep(right_input, beta, sweep_seed)

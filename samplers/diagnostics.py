@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorflow_probability import mcmc
 
+from samplers import gibbs, random
 from samplers.rbm import RBM
 from samplers.transition_kernel import BlockGibbs
 
@@ -36,9 +37,15 @@ def mixing(rbm: RBM, left: tf.Tensor, *, num_sweeps: int, seed: tf.Tensor) -> Mi
       num_sweeps: at least 4.
       seed: int32 `[2]`.
     """
-    energies = mcmc.sample_chain(
-        num_sweeps, left, kernel=BlockGibbs(rbm), trace_fn=lambda _, results: results.free_energy, seed=seed
-    ).trace  # [sweeps, chains, *batch]
+    # Not by `mcmc.sample_chain`, whose seeds of single steps are others under XLA.
+    kernel = BlockGibbs(rbm)
+    results = kernel.bootstrap_results(left)
+    seed = random.split(seed, 1)[0]
+    trace = tf.TensorArray(left.dtype, num_sweeps, element_shape=results.free_energy.shape)
+    for number in tf.range(num_sweeps):
+        left, results = kernel.one_step(left, results, seed=gibbs.sweep_seed(seed, number))
+        trace = trace.write(number, results.free_energy)
+    energies = trace.stack()  # [sweeps, chains, *batch]
     ess = mcmc.effective_sample_size(energies, filter_beyond_positive_pairs=True, cross_chain_dims=1)
     total = tf.cast(tf.shape(energies)[0] * tf.shape(energies)[1], energies.dtype)
     return Mixing(

@@ -2,9 +2,9 @@
 
 Two choices make the inner loop of everything else two to three times faster than the obvious TensorFlow graph:
 
-* XLA with its Threefry generator, one random word for two units. The uniforms, the logistic function and the comparison
-  become one fused pass over memory. (XLA's Philox is several times slower, and TensorFlow's own kernels write the
-  uniforms to memory first.)
+* XLA with the Threefry generator of `samplers.random`, one random word for two units. The uniforms, the logistic
+  function and the comparison become one fused pass over memory. (XLA's Philox is several times slower, and TensorFlow's
+  own kernels write the uniforms to memory first.)
 * *Columns*: inside a loop a state is kept as `[*batch, units, chains]`, so that both products of a sweep are plain
   matrix products with the long axis last.
 """
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from samplers import random
 from samplers.rbm import RBM
 
 
@@ -53,7 +54,7 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     uniforms = training_uniforms(left.dtype)
     right = tf.zeros(tf.concat([tf.shape(columns.bias_right)[:-1], tf.shape(left)[-1:]], 0), left.dtype)
     # Sweeps count up from their seed. Splitting it first keeps them apart from those of a caller's next seed.
-    seed = tf.random.split(seed, 1)[0]
+    seed = random.split(seed, 1)[0]
     i = tf.constant(0)
     while i < num_sweeps:  # not `in tf.range`, whose length XLA compiles in
         left, right = columns.sweep(columns.right_input(left), 1.0, sweep_seed(seed, i), uniforms=uniforms)
@@ -75,7 +76,7 @@ def sweep_in_parts(
       num_parts: at most the number of chains.
     """
     bounds = [tf.shape(left)[0] * i // num_parts for i in range(num_parts + 1)]
-    seeds = tf.unstack(tf.random.split(seed, num_parts))
+    seeds = random.split(seed, num_parts)
     parts = [
         sweep(rbm, left[first:last], part_seed, num_sweeps=num_sweeps)
         for first, last, part_seed in zip(bounds[:-1], bounds[1:], seeds, strict=True)
@@ -84,7 +85,7 @@ def sweep_in_parts(
 
 
 class Columns(NamedTuple):
-    """An RBM for states in columns, `[*batch, units, chains]`. To be used inside an XLA-compiled function only."""
+    """An RBM for states in columns, `[*batch, units, chains]`. Fast inside an XLA-compiled function."""
 
     bias_left: tf.Tensor  # [*batch, N, 1]
     bias_right: tf.Tensor  # [*batch, M, 1]
@@ -118,11 +119,6 @@ def sweep_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return seed + tf.stack([0, number])
 
 
-def bernoulli(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Binary draws with `P(1) = sigma(logits)`; inside an XLA-compiled function only (Threefry)."""
-    return _bernoulli(logits, tf.random.stateless_uniform(tf.shape(logits), seed, dtype=logits.dtype, alg="threefry"))
-
-
 # Uniform numbers for both sides of a sweep, `[*batch, M, chains]` and `[*batch, N, chains]`, from the first shape, N, a
 # seed and a type. One call for both: a call costs as much as a product.
 Uniforms = Callable[[tf.Tensor, int, tf.Tensor, tf.DType], tuple[tf.Tensor, tf.Tensor]]
@@ -132,7 +128,7 @@ def full_uniforms(shape_right, num_left, seed, dtype):
     """`Uniforms` of the type's full precision (23 bits for float32)."""
     num_right = shape_right[-2]
     shape = tf.concat([shape_right[:-2], [num_right + num_left], shape_right[-1:]], 0)
-    uniform = tf.random.stateless_uniform(shape, seed, dtype=dtype, alg="threefry")
+    uniform = random.uniform(shape, seed, dtype)
     return uniform[..., :num_right, :], uniform[..., num_right:, :]
 
 
@@ -143,10 +139,8 @@ def half_word_uniforms(shape_right, num_left, seed, dtype):
     """
     num_right = shape_right[-2]
     shape = tf.concat([shape_right[:-2], [tf.maximum(num_right, num_left)], shape_right[-1:]], 0)
-    words = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="threefry")
-    midpoint = lambda bits: (tf.cast(bits, dtype) + 0.5) * 2.0**-16  # noqa: E731
-    low, high = tf.bitwise.bitwise_and(words, 0xFFFF), tf.bitwise.right_shift(words, 16)
-    return midpoint(low)[..., :num_right, :], midpoint(high)[..., :num_left, :]
+    low, high = random.half_uniforms(shape, seed)
+    return low[..., :num_right, :], high[..., :num_left, :]
 
 
 def training_uniforms(dtype: tf.DType) -> Uniforms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from samplers import random
 from samplers.gibbs import GibbsState
 from samplers.rbm import RBM
 
@@ -59,7 +60,7 @@ def exact_sample(rbm: RBM, num_samples: tf.Tensor | int, seed: tf.Tensor) -> Gib
     Raises:
       ValueError: too many units to enumerate.
     """
-    state_seed, other_seed = tf.unstack(tf.random.split(seed, 2))
+    state_seed, other_seed = random.split(seed, 2)
     enumerated = _smaller_side_left(rbm)
     block = _block_size(enumerated)
     blocks = tf.TensorArray(tf.float64, 2**enumerated.num_left // block)
@@ -70,7 +71,7 @@ def exact_sample(rbm: RBM, num_samples: tf.Tensor | int, seed: tf.Tensor) -> Gib
     # Inversion of the cumulative distribution, in float64, for every machine of the flattened batch.
     batch_shape = tf.shape(log_p)[1:]
     cumulative = tf.cumsum(tf.nn.softmax(tf.transpose(tf.reshape(log_p, [tf.shape(log_p)[0], -1])), axis=-1), axis=-1)
-    points = tf.random.stateless_uniform([tf.shape(cumulative)[0], num_samples], state_seed, dtype=tf.float64)
+    points = random.uniform([tf.shape(cumulative)[0], num_samples], state_seed, tf.float64)
     number = tf.searchsorted(cumulative, points * cumulative[:, -1:], side="right")
     number = tf.minimum(number, 2**enumerated.num_left - 1)  # rounding at the end
     number = tf.reshape(tf.transpose(number), tf.concat([[num_samples], batch_shape], 0))
@@ -78,8 +79,7 @@ def exact_sample(rbm: RBM, num_samples: tf.Tensor | int, seed: tf.Tensor) -> Gib
 
     is_left = rbm.num_left <= rbm.num_right
     logits = rbm.right_logits(smaller) if is_left else rbm.left_logits(smaller)
-    uniform = tf.random.stateless_uniform(tf.shape(logits), other_seed, dtype=logits.dtype)
-    larger = tf.cast(uniform < tf.sigmoid(logits), logits.dtype)
+    larger = random.bernoulli(logits, other_seed)
     return GibbsState(smaller, larger) if is_left else GibbsState(larger, smaller)
 
 
@@ -104,7 +104,6 @@ def _log_unnormalised(rbm: RBM, first: tf.Tensor, count: int) -> tf.Tensor:
     return -rbm.free_energy(tf.broadcast_to(left, tf.concat([[count], batch_shape, [rbm.num_left]], 0)))
 
 
-@tf.function(jit_compile=True)
 def log_z_with_gradient(rbm: RBM, left: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
     """A tensor whose value is `log_z` and whose gradient in the RBM's parameters is a Monte Carlo estimate.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import annealed_importance
+from samplers import annealed_importance, random
 from samplers.annealing_path import Base
 from samplers.rbm import RBM
 
@@ -57,7 +57,7 @@ def refine(
         raise ValueError(f"standard_error = {standard_error}: must be above 0")
     num_temperatures, previous = min(first_temperatures, most_temperatures), None
     while True:
-        current = estimate(num_temperatures, tf.random.fold_in(seed, num_temperatures))
+        current = estimate(num_temperatures, random.fold_in(seed, num_temperatures))
         is_reached = bool(tf.reduce_all(current.standard_error <= standard_error)) and _agree(previous, current)
         if is_reached or num_temperatures == most_temperatures:
             return RefinedLogZ(current, num_temperatures, is_reached)
@@ -102,7 +102,7 @@ def bracket(
     References:
       Grosse, Ghahramani & Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
     """
-    forward_seed, reverse_seed = tf.unstack(tf.random.split(seed, 2))
+    forward_seed, reverse_seed = random.split(seed, 2)
     forward = annealed_importance.sample(rbm, base, betas=betas, num_chains=num_chains, seed=forward_seed)
     backward = annealed_importance.reverse(rbm, base, left, betas=betas, seed=reverse_seed)
     return Bracket(_mean(forward.log_weights), _mean(-backward.log_weights))
@@ -116,7 +116,7 @@ def _mean(values: tf.Tensor) -> LogZ:
 
 
 @tf.function
-def of_many(
+def estimate_many(
     rbm: RBM,
     base: Base,
     *,
@@ -150,7 +150,7 @@ def of_many(
             Base(*(p[part] for p in base)),
             betas=betas,
             num_chains=num_chains,
-            seed=tf.random.fold_in(seed, block),
+            seed=random.fold_in(seed, block),
         )
         estimates = annealed.log_z, annealed.standard_error
         results = tuple(array.write(block, value) for array, value in zip(results, estimates, strict=True))

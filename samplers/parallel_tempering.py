@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import gibbs
+from samplers import gibbs, random
 from samplers.annealing_path import Path, uniform_base
 from samplers.persistent_chains import fair_coins, reweight, uniform_log_z, uniform_rbm
 from samplers.rbm import RBM
@@ -93,7 +93,7 @@ def tempered_sweeps(
     shape = tf.shape(replicas)
     left, right_input, _ = path.enter(tf.reshape(replicas, tf.concat([[-1], shape[2:]], 0)))
     accepted = tf.zeros(tf.concat([shape[2:-1], [num_levels]], 0))  # of the pairs (l, l + 1), by l
-    sweep_seed, swap_seed = tf.unstack(tf.random.split(seed, 2))
+    sweep_seed, swap_seed = random.split(seed, 2)
     i = tf.constant(0)
     while i < num_sweeps:
         uniforms = gibbs.training_uniforms(left.dtype)
@@ -105,9 +105,7 @@ def tempered_sweeps(
         other = partner * num_chains + chain  # the partner's column
         gain = path.log_ratio(betas, beta_of(partner), left, right_input)  # log f_partner - log f_own
         log_ratio = gain + tf.gather(gain, other, axis=-1)
-        draws = tf.random.stateless_uniform(
-            tf.shape(gain), gibbs.sweep_seed(swap_seed, i), dtype=gain.dtype, alg="threefry"
-        )
+        draws = random.uniform(tf.shape(gain), gibbs.sweep_seed(swap_seed, i), gain.dtype)
         is_swapped = tf.gather(draws, tf.minimum(columns, other), axis=-1) < tf.exp(log_ratio)
         index = tf.where(is_swapped, other, columns)[..., None, :]
         left, right_input = gibbs.gather_chains(left, index), gibbs.gather_chains(right_input, index)

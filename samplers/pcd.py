@@ -5,8 +5,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from samplers import gibbs
-from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, reweight
+from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
 from samplers.rbm import RBM
+
+__all__ = ["initial_state", "step"]
 
 
 def step(

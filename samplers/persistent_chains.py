@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from samplers import random
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, log_mean_exp
 
@@ -59,7 +60,7 @@ def initial_state(rbm: RBM, *, num_chains: int, seed: tf.Tensor) -> PersistentSt
 def fair_coins(rbm: RBM, sample_shape: list[int], seed: tf.Tensor) -> tf.Tensor:
     """States of the left units, `[*sample_shape, *batch, N]`."""
     shape = tf.concat([sample_shape, tf.shape(rbm.bias_left)], 0)
-    return tf.cast(tf.random.stateless_uniform(shape, seed) < 0.5, rbm.weights.dtype)
+    return tf.cast(random.uniform(shape, seed) < 0.5, rbm.weights.dtype)
 
 
 def uniform_rbm(rbm: RBM) -> RBM:
@@ -78,7 +79,18 @@ def number_chains(left: tf.Tensor) -> tf.Tensor:
     return tf.broadcast_to(tf.reshape(tf.range(shape[0]), [-1] + [1] * (left.shape.rank - 2)), shape)
 
 
-def reweight(rbm: RBM, state: PersistentState) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+class CarriedState(Protocol):
+    """What `reweight` needs of a state: `left`, `rbm` and `log_z` of `PersistentState`."""
+
+    @property
+    def left(self) -> tf.Tensor: ...
+    @property
+    def rbm(self) -> RBM: ...
+    @property
+    def log_z(self) -> tf.Tensor: ...
+
+
+def reweight(rbm: RBM, state: CarriedState) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Weights that carry chains from the old parameters to the new: `d_i = F_old(left_i) - F_new(left_i)`.
 
     The growth of log Z is unbiased (as a ratio) for chains that are independent of the step between the parameters. In
@@ -119,8 +131,7 @@ class ChainTable(tf.Module):
         super().__init__(name="chain_table")
         self.num_units = num_units
         num_bytes = -(-num_units // 8)
-        words = [num_examples, num_chains, -(-num_bytes // 4)]
-        words = tf.random.stateless_uniform(words, seed, minval=None, maxval=None, dtype=tf.uint32)
+        words = random.words([num_examples, num_chains, -(-num_bytes // 4)], seed)
         coins = tf.reshape(tf.bitcast(words, tf.uint8), [num_examples, num_chains, 4 * words.shape[-1]])
         self.table = tf.Variable(coins[..., :num_bytes], trainable=False, name="table")
 

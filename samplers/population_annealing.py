@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import gibbs
+from samplers import gibbs, random
 from samplers.annealing_path import Base, Path, Schedule
-from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, reweight
+from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
 from samplers.rbm import RBM
 from samplers.weights import descendants, log_mean_exp, resample
+
+__all__ = ["AnnealedPopulation", "initial_state", "sample", "step"]
 
 
 class AnnealedPopulation(NamedTuple):
@@ -63,7 +65,7 @@ def sample(
       Machta, Population annealing with weighted averages, 2010.
       Lee & Whiteley, Variance estimation in the particle filter, Biometrika 2018.
     """
-    base_seed, anneal_seed = tf.unstack(tf.random.split(seed, 2))
+    base_seed, anneal_seed = random.split(seed, 2)
     left = base.sample_left(num_particles, base_seed)
     schedule = Schedule.of(betas, left.dtype)
     left, right, log_ratio, standard_error, families = _anneal(rbm, base, left, schedule, anneal_seed)
@@ -79,7 +81,7 @@ def _anneal(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf.
     log_ratio = zeros[..., 0]
     families = tf.broadcast_to(tf.range(tf.shape(zeros)[-1]), tf.shape(zeros))
     family_sums = zeros
-    resample_seed, sweep_seed = tf.unstack(tf.random.split(seed, 2))
+    resample_seed, sweep_seed = random.split(seed, 2)
     t = tf.constant(1)
     while t <= num_temperatures:
         log_weights = path.log_ratio(betas[t - 1], betas[t], left, right_input)
@@ -92,7 +94,7 @@ def _anneal(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf.
         left, _ = path.at(betas[t]).sweep(right_input, betas[t], gibbs.sweep_seed(sweep_seed, t))
         right_input = path.end.right_input(left)
         t += 1
-    right = gibbs.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(sweep_seed, 0))
+    right = random.bernoulli(path.end.bias_right + right_input, gibbs.sweep_seed(sweep_seed, 0))
     standard_error = tf.norm(family_sums, axis=-1) / tf.cast(tf.shape(zeros)[-1], tf.float64)
     return gibbs.from_columns(left), gibbs.from_columns(right), log_ratio, standard_error, gibbs.from_columns(families)
 
@@ -125,7 +127,7 @@ def step(
     Returns:
       The population at the new parameters, and the effective sample size of the reweighting.
     """
-    resample_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 2))
+    resample_seed, gibbs_seed = random.split(seed, 2)
     log_weights, log_z, ess = reweight(rbm, state)
     ancestors = resample(log_weights, resample_seed)
     left, family = descendants(state.left, ancestors), descendants(state.family, ancestors)

@@ -32,17 +32,20 @@ class BlockGibbs(mcmc.TransitionKernel):
 
     The state is `left`, binary, `[chains, *batch, N]`.
 
+    A step draws the same numbers compiled or not (`samplers.random`). `sample_chain` does not: TFP derives the seeds of
+    the steps by the generator that TensorFlow picks, which is another one where the whole chain is compiled by XLA.
+
     Args:
       rbm: a machine or a batch of machines.
       num_sweeps: sweeps in one step.
     """
 
     def __init__(self, rbm: RBM, *, num_sweeps: int = 1) -> None:
-        self._parameters = {"rbm": rbm, "num_sweeps": num_sweeps}
+        self._rbm, self._num_sweeps = rbm, num_sweeps
 
     @property
     def parameters(self) -> dict:
-        return self._parameters
+        return {"rbm": self._rbm, "num_sweeps": self._num_sweeps}
 
     @property
     def is_calibrated(self) -> bool:
@@ -50,19 +53,16 @@ class BlockGibbs(mcmc.TransitionKernel):
 
     def one_step(self, current_state, previous_kernel_results, seed=None) -> tuple[tf.Tensor, BlockGibbsResults]:
         """One step; `seed` as everywhere in TFP."""
-        rbm, num_sweeps = self._parameters["rbm"], self._parameters["num_sweeps"]
         seed = tfp_seeds.sanitize_seed(seed)
-        left, right = gibbs.sweep(rbm, current_state, seed, num_sweeps=tf.constant(num_sweeps))
+        left, right = gibbs.sweep(self._rbm, current_state, seed, num_sweeps=tf.constant(self._num_sweeps))
         left = tf.ensure_shape(left, current_state.shape)
         return left, self._results(left, tf.ensure_shape(right, previous_kernel_results.right.shape))
 
     def bootstrap_results(self, init_state: tf.Tensor) -> BlockGibbsResults:
         """The results at the start; `right` is zeros, since nothing has been drawn."""
-        shape = tf.concat([tf.shape(init_state)[:-1], [self._parameters["rbm"].num_right]], 0)
-        right = tf.ensure_shape(
-            tf.zeros(shape, init_state.dtype), [*init_state.shape[:-1], self._parameters["rbm"].num_right]
-        )
+        shape = tf.concat([tf.shape(init_state)[:-1], [self._rbm.num_right]], 0)
+        right = tf.ensure_shape(tf.zeros(shape, init_state.dtype), [*init_state.shape[:-1], self._rbm.num_right])
         return self._results(init_state, right)
 
     def _results(self, left: tf.Tensor, right: tf.Tensor) -> BlockGibbsResults:
-        return BlockGibbsResults(right, self._parameters["rbm"].free_energy(left))
+        return BlockGibbsResults(right, self._rbm.free_energy(left))

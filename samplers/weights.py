@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from samplers import random
+
 
 def log_mean_exp(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     """`log(mean(exp(log_weights)))` along `axis`."""
@@ -42,7 +44,7 @@ def resample(log_weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     num, log_weights = shape[0], tf.transpose(tf.reshape(log_weights, [shape[0], -1]))  # [batch, n]
     cumulative = tf.cumsum(tf.nn.softmax(tf.cast(log_weights, tf.float64), axis=-1), axis=-1)
     cumulative /= cumulative[:, -1:]  # exactly 1 at the end, whatever the rounding
-    offset = tf.random.stateless_uniform([tf.shape(cumulative)[0], 1], seed, dtype=tf.float64)
+    offset = random.uniform([tf.shape(cumulative)[0], 1], seed, tf.float64)
     # How many of the n points lie below each step of the cumulative sum; ancestor j counts the steps at or below j.
     points_below = tf.cast(tf.math.ceil(tf.cast(num, tf.float64) * cumulative - offset), tf.int32)  # in 0..n
     rows = tf.range(tf.shape(cumulative)[0])[:, None] * (num + 1)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from machines import as_rbm
 from tensorflow_probability import mcmc
 
-from samplers import gibbs, parallel_tempering, pcd, persistent_chains, population_annealing
+from samplers import gibbs, parallel_tempering, pcd, population_annealing
 from samplers.parallel_tempering import TemperedState
 from samplers.persistent_chains import PersistentState, number_chains, uniform_log_z
 from samplers.rbm import RBM
@@ -86,6 +86,7 @@ def assert_distributed_as(machines, batch, left):
 
 def test_persistent_samplers_have_one_signature():
     for sampler in PERSISTENT.values():
+        assert [*inspect.signature(sampler.initial_state).parameters][:3] == ["rbm", "num_chains", "seed"]
         parameters = inspect.signature(sampler.step).parameters.values()
         assert [parameter.name for parameter in parameters] == ["rbm", "state", "seed", "num_sweeps"]
         assert [parameter.kind.name for parameter in parameters][-1] == "KEYWORD_ONLY"
@@ -131,7 +132,7 @@ def test_persistent_samplers_reweight_every_machine(sampler, batch):
     if sampler is parallel_tempering:
         initial_state = functools.partial(parallel_tempering.initial_state, num_levels=NUM_LEVELS)
     else:
-        initial_state = persistent_chains.initial_state
+        initial_state = sampler.initial_state
     state = initial_state(as_rbm(old), num_chains=40, seed=tf.constant([0, 0]))._replace(rbm=as_rbm(old))
     after, info = sampler.step(as_rbm(new), state, tf.constant([0, 0]), num_sweeps=2)
     for index in np.ndindex(*batch):

@@ -47,7 +47,7 @@ def test_resample_matches_the_loop(dtype, batch):
     ancestors = resample(tf.constant(log_weights, dtype), [5, 6])
     assert (ancestors.shape, ancestors.dtype) == (log_weights.shape, tf.int32)
     num_members = math.prod(batch)
-    offsets = tf.random.stateless_uniform([num_members, 1], [5, 6], dtype=tf.float64).numpy()
+    offsets = reference.uniform((num_members, 1), [5, 6], double=True)
     columns = np.exp(log_weights).reshape(50, num_members), ancestors.numpy().reshape(50, num_members)
     for weights, actual, [offset] in zip(*(column.T for column in columns), offsets, strict=True):
         np.testing.assert_array_equal(actual, reference.systematic_resampling(weights, offset))
@@ -87,7 +87,7 @@ def test_resample_float32_weights_whose_sum_rounds_below_one():
     for number in range(3):
         ancestors = resample(log_weights, [number, 0]).numpy()
         assert ancestors.max() < num
-        [[offset]] = tf.random.stateless_uniform([1, 1], [number, 0], dtype=tf.float64).numpy()
+        [[offset]] = reference.uniform((1, 1), [number, 0], double=True)
         weights = np.exp(log_weights.numpy().astype(np.float64))
         np.testing.assert_array_equal(ancestors, reference.systematic_resampling(weights, offset))
 

@@ -10,7 +10,7 @@ from samplers import annealed_importance, population_annealing
 from samplers.annealing_path import biases_base, means_base, uniform_base
 from samplers.annealing_schedules import linear_betas
 from samplers.log_partition import exact_log_z, exact_sample
-from samplers.log_z_estimates import LogZ, bracket, of_many, refine
+from samplers.log_z_estimates import LogZ, bracket, estimate_many, refine
 from samplers.rbm import RBM
 
 NUM_RUNS, NUM_CHAINS = 200, 200
@@ -124,7 +124,7 @@ def test_refined_log_z_of_a_machine():
 def test_many_machines_a_few_at_a_time():
     """7 machines, 3 at a time: each within 4.5 standard errors of its own exact value (false-failure rate 5e-5)."""
     rbm = as_rbm(reference.machine(3, 5, 4, batch=(7,)))
-    result = of_many(
+    result = estimate_many(
         rbm,
         biases_base(rbm),
         betas=linear_betas(300),

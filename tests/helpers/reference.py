@@ -150,3 +150,42 @@ def finite_differences(function, point, step=1e-5):
         move[entry] = step
         gradient[entry] = (function(point + move) - function(point - move)) / (2 * step)
     return gradient
+
+
+# Random numbers, with Python's own integers.
+
+
+def threefry(key, counter):
+    """Threefry-2x32-20 of one block, from its definition: words are integers modulo 2^32. [Salmon et al. 2011]"""
+    rotations, size = [13, 15, 26, 6, 17, 29, 16, 24], 2**32
+    schedule = [key[0], key[1], key[0] ^ key[1] ^ 0x1BD11BDA]
+    x, y = (counter[0] + schedule[0]) % size, (counter[1] + schedule[1]) % size
+    for number in range(20):
+        x = (x + y) % size
+        rotation = rotations[number % 8]
+        y = ((y << rotation) % size + (y >> (32 - rotation))) ^ x
+        if number % 4 == 3:
+            injected = number // 4 + 1
+            x = (x + schedule[injected % 3]) % size
+            y = (y + schedule[(injected + 1) % 3] + injected) % size
+    return x, y
+
+
+def words(shape, seed):
+    """Words as the project lays them out: halves of the last axis but one, block by block in row-major order."""
+    if not shape:
+        return words((1,), seed)[0]
+    axis = max(len(shape) - 2, 0)
+    halves = [*shape[:axis], (shape[axis] + 1) // 2, *shape[axis + 1 :]]
+    key = [int(word) % 2**32 for word in seed]
+    blocks = np.array([threefry(key, (number, 0)) for number in range(math.prod(halves))], dtype=np.int64)
+    both = np.concatenate([blocks[:, half].reshape(halves) for half in range(2)], axis=axis)
+    return both[tuple(slice(size) for size in shape)]
+
+
+def uniform(shape, seed, *, double=False):
+    """Multiples of 2^-23 from the upper bits of a word, or of 2^-52 from two words, the upper one first."""
+    if not double:
+        return (words(shape, seed) >> 9) / 2**23
+    upper, lower = words((2, *shape), seed)
+    return (upper * 2**20 + (lower >> 12)) / 2**52
