@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from models.generative import GenerativeModel
-from models.likelihood import BernoulliLikelihood
-from models.posterior import Posterior
+from models.likelihood import Likelihood
+from models.networks import seal
+from models.posterior import LikelihoodEstimate, Posterior, PosteriorDraws
 from models.prior import RBMPrior
-from samplers.rbm import RBM
-
-
-class RelaxedTerms(NamedTuple):
-    """What an objective is made of, from relaxed samples.
-
-    Attributes:
-      log_likelihood: `log p(x | zeta)`, nats, `[K, B]`.
-      divergence: see `DiscreteVAE`; nats, `[K, B]`.
-    """
-
-    log_likelihood: tf.Tensor
-    divergence: tf.Tensor
 
 
 class DiscreteVAE(GenerativeModel):
     """A variational autoencoder with binary latents and a Boltzmann prior.
 
+        p(x, z) = p(z) p(x | z),   p(z) = exp(-E_theta(z)) / Z_theta
+        log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z))            the evidence lower bound (ELBO)
+        log p(x) >= E[log mean_k p(x, z_k) / q(z_k | x)], z_k ~ q       the importance-weighted bound
+
+    Training maximises them with relaxed samples `zeta ~ q(zeta | x)` in place of z (Algorithm 1 of [DVAE##]):
+
+        encoding = posterior.encode(x)                         the parameters phi(x)
+        sample   = posterior.sample_relaxed(encoding)          Gibbs sweeps, then relaxed ones
+        log p(x | zeta) = likelihood.log_prob(x, sample.zeta)
+        divergence(sample, prior, log_z)                       of `models.divergences`: KL(q || p), or log q - log p
+
+    and `dvae.training` differentiates. Evaluation uses binary z alone, by the methods below.
+
     Args:
       prior: p(z).
       posterior: q(z | x).
       likelihood: p(x | z).
-      divergence: of the posterior's relaxed samples from the prior's RBM, given log Z_theta: `KL(q || p)`, a surrogate
-        with its gradient, or `log q - log p`; made of a function of `models.divergences`.
     """
 
-    def __init__(
-        self, *, prior: RBMPrior, posterior: Posterior, likelihood: BernoulliLikelihood, divergence: Callable
-    ) -> None:
+    def __init__(self, *, prior: RBMPrior, posterior: Posterior, likelihood: Likelihood) -> None:
         super().__init__(prior=prior, likelihood=likelihood)
         self.posterior = posterior
-        self.divergence = divergence
+        seal(posterior)
 
-    def relaxed_terms(self, x: tf.Tensor, sample, *, prior: RBM, log_z: tf.Tensor) -> RelaxedTerms:
-        """Relaxed samples of `q(z | x)` through the likelihood and the divergence from the prior.
+    def call(self, x: tf.Tensor, training: bool = False, seed: tuple[int, int] = (0, 0)) -> tf.Tensor:
+        """The expected `x [B, D]` given one draw of q(z | x), reconstructions; `seed` is int32 `[2]`."""
+        encoding = self.posterior.encode(x, training=training)
+        z, _ = self.posterior.sample(encoding, num_samples=1, seed=tf.convert_to_tensor(seed))
+        return self.likelihood.mean(z[0], training=training)
+
+    def log_likelihood(self, x: tf.Tensor, draws: PosteriorDraws, log_z: tf.Tensor) -> LikelihoodEstimate:
+        """The importance-weighted estimate of log p(x) from binary draws, and the ELBO.
+
+            log p(x) = log E_q[p(x, z) / q(z | x)],   elbo = E_q[log p(x, z) - log q(z | x)]
 
         Args:
-          x: binary, `[B, D]`.
-          sample: what `posterior.sample_relaxed` returned for x.
-          prior: the machine of p(z); `log_z`: its log-partition function, carrying its gradient, scalar.
+          x: `[B, D]`.
+          draws: of `posterior.draw`, for these examples.
+          log_z: log Z_theta, scalar, nats.
         """
-        log_likelihood = self.likelihood.log_prob(x, sample.zeta, training=True)
-        return RelaxedTerms(log_likelihood, self.divergence(sample, prior, log_z))
+        return draws.estimate(self.log_joint(x, draws.z, log_z) - draws.log_q)

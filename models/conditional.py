@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
-from models.likelihood import BernoulliLikelihood
-from models.posterior import Posterior
-
-
-class ConditionalTerms(NamedTuple):
-    """What the objective is made of, from relaxed samples.
-
-    Attributes:
-      log_likelihood: `log p(x_2 | zeta)`, nats, `[K, B]`.
-      negative_entropy: `-H(q(z | x_1))` or a surrogate with its gradient, nats, `[K, B]`.
-    """
-
-    log_likelihood: tf.Tensor
-    negative_entropy: tf.Tensor
+from models.likelihood import Likelihood
+from models.networks import seal
+from models.posterior import LikelihoodEstimate, Posterior, PosteriorDraws
 
 
 class ConditionalModel(keras.Model):
     """`p(x_2 | x_1) = sum_z q(z | x_1) p(x_2 | z)`: predicts a part of an example from the rest.
 
-    Binary latents that depend on the observed part x_1 take the place of the prior. [Raiko et al., ICLR 2015; DVAE##,
-    section 4.3]
+    Binary latents that depend on the observed part x_1 take the place of the prior. Trained on
+
+        E_q[log mean_k p(x_2 | zeta_k)] + lambda H(q(z | x_1))
+
+    [Raiko et al., ICLR 2015; DVAE##, section 4.3]
 
     Args:
       posterior: q(z | x_1).
       likelihood: p(x_2 | z).
-      negative_entropy: of the posterior's relaxed samples; a function of `models.divergences`.
     """
 
-    def __init__(self, *, posterior: Posterior, likelihood: BernoulliLikelihood, negative_entropy: Callable) -> None:
+    def __init__(self, *, posterior: Posterior, likelihood: Likelihood) -> None:
         super().__init__()
         self.posterior = posterior
         self.likelihood = likelihood
-        self.negative_entropy = negative_entropy
+        seal(posterior, likelihood)
         self.built = True
 
-    def relaxed_terms(self, target: tf.Tensor, sample) -> ConditionalTerms:
-        """Relaxed samples of `q(z | x_1)` through the likelihood of `x_2`.
+    def call(self, observed: tf.Tensor, training: bool = False, seed: tuple[int, int] = (0, 0)) -> tf.Tensor:
+        """The expected target `x_2 [B, D2]` given one draw of q(z | x_1); `seed` is int32 `[2]`."""
+        encoding = self.posterior.encode(observed, training=training)
+        z, _ = self.posterior.sample(encoding, num_samples=1, seed=tf.convert_to_tensor(seed))
+        return self.likelihood.mean(z[0], training=training)
+
+    def log_likelihood(self, target: tf.Tensor, draws: PosteriorDraws) -> LikelihoodEstimate:
+        """The estimate of `log p(x_2 | x_1)` from binary draws.
+
+            log p(x_2 | x_1) = log E_q[p(x_2 | z)],   elbo = E_q[log p(x_2 | z)], a lower bound
+
+        Of an RBM posterior the weighted draws make it a ratio of two estimates: the error of log Z_phi does not cancel,
+        as it does in an autoencoder's, and takes more temperatures to reduce.
 
         Args:
-          target: x_2, binary, `[B, D2]`.
-          sample: what `posterior.sample_relaxed` returned for x_1.
+          target: x_2, `[B, D2]`.
+          draws: of `posterior.draw`, for the observed parts of these examples.
         """
-        log_likelihood = self.likelihood.log_prob(target, sample.zeta, training=True)
-        return ConditionalTerms(log_likelihood, self.negative_entropy(sample))
+        return draws.estimate(self.likelihood.log_prob(target, draws.z, training=False))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from models.networks import LayerFactory
-from models.posterior import Posterior, PosteriorDraws
+from models.networks import LayerFactory, feature_width
+from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws
 from models.relaxations import LogComponents, Relaxation
+from samplers import random
 from samplers.weights import log_mean_exp
 
 
-class GivenX(NamedTuple):
+class DirectedEncoding(NamedTuple):
     """What the networks make of x alone.
 
     Attributes:
@@ -37,7 +39,7 @@ class DirectedSample(NamedTuple):
         depends on within such a term are replaced by their conditional means (Rao-Blackwellised): all units if there
         is one group; otherwise the right half, while the left half is the relaxed sample.
       chains: passed through; a directed posterior is sampled from scratch.
-      given_x: what the samples of an example share.
+      encoding: what the samples of an example share.
       log_components: densities of each zeta given its unit's binary value, `[K, B, units]`; `()` if zeta was drawn from
         no mixture.
     """
@@ -46,8 +48,21 @@ class DirectedSample(NamedTuple):
     logits: tf.Tensor
     means: tf.Tensor
     chains: tf.Tensor
-    given_x: GivenX
+    encoding: DirectedEncoding
     log_components: LogComponents | tuple[()] = ()
+
+    @property
+    def densities(self) -> LogComponents:
+        """`log_components` of units that are a mixture.
+
+        Raises:
+          ValueError: they are none.
+        """
+        if not isinstance(self.log_components, LogComponents):
+            raise ValueError(  # noqa: TRY004 - it depends on the relaxation, not on the caller
+                "log_components=(): must be those of a mixture; this relaxation is a transform"
+            )
+        return self.log_components
 
 
 class _Group(NamedTuple):
@@ -70,51 +85,62 @@ class DirectedPosterior(Posterior):
     outputs are its logits, and what else its relaxation needs. The first half of all units is the prior's left side.
 
     Args:
-      factory: makes the layers.
+      encoder: any Keras layer from `x - mean_pixel`, `[B, D]`, to the context that the groups share, `[B, width]`.
       relaxations: of the units of each group; L of them.
+      layers: makes the groups' hidden layers and their linear maps.
       mean_pixel: subtracted from x, `[D]`.
       num_units: latents, divisible by `2 * L`, or by 2 if there is one group.
-      num_context_layers: hidden layers that the groups share.
       num_group_layers: hidden layers of each group's own.
     """
 
     chain_units = 0
+    is_annealed = False
 
     def __init__(
         self,
-        factory: LayerFactory,
+        encoder: keras.layers.Layer,
         relaxations: Sequence[Relaxation],
         *,
-        mean_pixel: tf.Tensor,
+        layers: LayerFactory,
+        mean_pixel: np.ndarray,
         num_units: int,
-        num_context_layers: int,
         num_group_layers: int,
     ) -> None:
-        super().__init__()
-        self.relaxations = list(relaxations)
-        self.mean_pixel = mean_pixel
+        super().__init__(name="posterior")
+        self.relaxations = tuple(relaxations)
+        self.mean_pixel = np.asarray(mean_pixel, np.float32)
         self.num_units = num_units
         self.num_groups = len(self.relaxations)
-        self.context = factory.hidden_stack(mean_pixel.shape[0], num_context_layers)
         self.group_size = num_units // self.num_groups
-        self.group_hidden: list[keras.layers.Layer] = []
-        self.group_outputs: list[keras.layers.Layer] = []
+        self.encoder = encoder
+        self.context_width = feature_width("encoder", encoder, len(mean_pixel))
+        group_hidden: list[keras.layers.Layer] = []
+        group_heads: list[keras.layers.Layer] = []
         for i, relaxation in enumerate(self.relaxations):
-            hidden = factory.hidden_stack(self.context.num_outputs + i * self.group_size, num_group_layers)
-            self.group_hidden.append(hidden)
-            self.group_outputs.append(factory.dense(hidden.num_outputs, self.group_size * relaxation.outputs_per_unit))
+            with keras.name_scope(f"group_{i}"):
+                num_inputs = self.context_width + i * self.group_size
+                hidden = layers.hidden_stack(num_inputs, num_group_layers, name="hidden")
+                width = feature_width("encoder", hidden, num_inputs)
+                group_hidden.append(hidden)
+                group_heads.append(layers.dense(width, self.group_size * relaxation.outputs_per_unit, name="outputs"))
+        self.group_hidden, self.group_heads = tuple(group_hidden), tuple(group_heads)
         self.built = True
 
-    def sample_relaxed(self, x, *, num_samples, seed, chains) -> DirectedSample:
-        units, means, given_x = self._relaxed(x, num_samples=num_samples, seed=seed)
-        return DirectedSample(units.zeta, units.logits, means, chains, given_x, units.log_components)
+    @property
+    def is_amortized_whole(self) -> bool:
+        return self.num_groups == 1
 
-    @tf.function(jit_compile=True)
-    def _relaxed(self, x: tf.Tensor, *, num_samples: int, seed: tf.Tensor) -> tuple[_Group, tf.Tensor, GivenX]:
-        """Of all units together, and `means` and `given_x` of a `DirectedSample`."""
-        given_x, seeds = self._given(x, training=True), self._seeds(seed)
+    def encode(self, x: tf.Tensor, *, training: bool) -> DirectedEncoding:
+        context = self.encoder(x - self.mean_pixel, training=training)
+        return DirectedEncoding(context, self.group_heads[0](self.group_hidden[0](context, training=training)))
+
+    def sample_relaxed(
+        self, encoding: DirectedEncoding, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor
+    ) -> DirectedSample:
+        """Ancestral: `zeta_i ~ r(zeta_i | outputs_i)`, `outputs_i` given the relaxed groups before."""
+        seeds = random.split(seed, self.num_groups)
         units = self._ancestral(
-            given_x,
+            encoding,
             num_samples,
             lambda i, outputs: self._relaxed_group(i, self.relaxations[i].sample(outputs, seeds[i]), outputs),
             training=True,
@@ -123,82 +149,73 @@ class DirectedPosterior(Posterior):
         if self.num_groups > 1:
             half = self.num_units // 2
             means = tf.concat([units.zeta[..., :half], means[..., half:]], axis=-1)
-        return units, means, given_x
+        return DirectedSample(units.zeta, units.logits, means, chains, encoding, units.log_components)
 
     def frozen(self, sample: DirectedSample) -> DirectedSample:
-        units = self._frozen(sample.given_x, sample.zeta)
-        return sample._replace(logits=units.logits, means=sample.zeta, log_components=units.log_components)
-
-    @tf.function(jit_compile=True)
-    def _frozen(self, given_x: GivenX, zeta: tf.Tensor) -> _Group:
-        given_x = tf.nest.map_structure(tf.stop_gradient, given_x)
-        groups = tf.split(zeta, self.num_groups, axis=-1)
+        encoding = tf.nest.map_structure(tf.stop_gradient, sample.encoding)
+        groups = tf.split(sample.zeta, self.num_groups, axis=-1)
         # Within the scope variables have these values, and updates of moving averages go nowhere.
         stopped = [(variable, tf.stop_gradient(variable.value)) for variable in self.trainable_variables]
         with keras.StatelessScope(state_mapping=stopped):
-            return self._ancestral(
-                given_x,
-                zeta.shape[0],
+            units = self._ancestral(
+                encoding,
+                tf.shape(sample.zeta)[0],
                 lambda i, outputs: self._relaxed_group(i, groups[i], outputs),
                 training=True,
             )
+        return sample._replace(logits=units.logits, means=sample.zeta, log_components=units.log_components)
 
-    def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
-        factors = tf.reshape(self.flattening, [-1, 1, 1, 1])
+    def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES):
+        """Exact draws, of each flattened q as many; `num_temperatures` plays no part."""
+        factors = tf.reshape(tf.convert_to_tensor(flattening, encoding.context.dtype), [-1, 1, 1, 1])
         of_sample = tf.repeat(factors[:, 0], num_samples // tf.shape(factors)[0], axis=0)  # [K, 1, 1]
-        z, logits, _ = self._binary(x, num_samples, seed, divide_by=of_sample)
+        z, logits, _ = self._binary(encoding, num_samples, seed, divide_by=of_sample)
         log_q = _log_bernoulli(logits, z)
         # Every flattened q(z | x) has the same logits but for its factor, whichever of them z was drawn from.
         log_mixture = log_mean_exp(_log_bernoulli(logits / factors, z), axis=0)
         return PosteriorDraws(z, log_q, log_q - log_mixture)
 
-    def sample(self, x, *, num_samples, seed):
-        z, logits, _ = self._binary(x, num_samples, seed)
+    def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES):
+        z, logits, _ = self._binary(encoding, num_samples, seed)
         return z, _log_bernoulli(logits, z)
 
-    def unnormalised_log_prob(self, x, z):
+    def parameters(self, encoding, *, seed):
+        return {"logits": self._binary(encoding, 1, seed).logits[0]}
+
+    def unnormalised_log_prob(self, encoding, z):
         groups = tf.split(z, self.num_groups, axis=-1)
         given = lambda i, outputs: _Group(groups[i], outputs[..., : self.group_size], ())  # noqa: E731
-        units = self._ancestral(self._given(x, training=False), tf.shape(z)[0], given, training=False)
+        units = self._ancestral(encoding, tf.shape(z)[0], given, training=False)
         return _log_bernoulli(units.logits, z)
 
-    @property
-    def is_amortized_whole(self) -> bool:
-        return self.num_groups == 1
-
-    def parameters(self, x, *, seed):
-        return {"logits": self._binary(x, 1, seed).logits[0]}
-
     def _binary(
-        self, x: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor, *, divide_by: tf.Tensor | float = 1.0
+        self,
+        encoding: DirectedEncoding,
+        num_samples: tf.Tensor | int,
+        seed: tf.Tensor,
+        *,
+        divide_by: tf.Tensor | float = 1.0,
     ) -> _Group:
         """Binary draws of all units, moving averages in use; drawn from logits divided by `divide_by [K, 1, 1]`."""
-        seeds = self._seeds(seed)
+        seeds = random.split(seed, self.num_groups)
 
         def draw(i: int, outputs: tf.Tensor) -> _Group:
             logits = outputs[..., : self.group_size]
-            flattened = tfd.Bernoulli(logits=logits / divide_by, dtype=logits.dtype)
-            return _Group(flattened.sample(seed=seeds[i]), logits, ())
+            return _Group(random.bernoulli(logits / divide_by, seeds[i]), logits, ())
 
-        return self._ancestral(self._given(x, training=False), num_samples, draw, training=False)
+        return self._ancestral(encoding, num_samples, draw, training=False)
 
-    def _seeds(self, seed: tf.Tensor) -> list[tf.Tensor]:
-        """One for each group."""
-        return tf.unstack(tf.random.split(seed, self.num_groups))
-
-    def _given(self, x: tf.Tensor, *, training: bool) -> GivenX:
-        context = self.context(x - self.mean_pixel, training=training)
-        return GivenX(context, self.group_outputs[0](self.group_hidden[0](context, training=training)))
-
-    def _ancestral(self, given_x: GivenX, num_samples, draw, *, training) -> _Group:
+    def _ancestral(
+        self, encoding: DirectedEncoding, num_samples: tf.Tensor | int, draw: Callable[..., _Group], *, training: bool
+    ) -> _Group:
         """All groups in turn, each given those before it; `draw(i, outputs [K, B, outputs])` gives group i."""
         copy = lambda rows: tf.broadcast_to(rows, tf.concat([[num_samples], tf.shape(rows)], 0))  # noqa: E731
-        groups = [draw(0, copy(given_x.outputs))]
+        groups = [draw(0, copy(encoding.outputs))]
         for i in range(1, self.num_groups):
-            inputs = tf.concat([copy(given_x.context), *(group.zeta for group in groups)], axis=-1)
+            inputs = tf.concat([copy(encoding.context), *(group.zeta for group in groups)], axis=-1)
             # Samples and examples are one batch to a hidden layer, whose batch statistics are over both.
-            rows = tf.reshape(inputs, [-1, self.context.num_outputs + i * self.group_size])
-            outputs = self.group_outputs[i](self.group_hidden[i](rows, training=training))
+            rows = tf.reshape(inputs, [-1, self.context_width + i * self.group_size])
+            outputs = self.group_heads[i](self.group_hidden[i](rows, training=training))
             groups.append(draw(i, tf.reshape(outputs, [num_samples, -1, outputs.shape[-1]])))
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=-1), *groups)
 

@@ -9,11 +9,11 @@ from models import relaxed_prior
 from models.directed_posterior import DirectedSample
 from models.mixtures import log_mixture
 from models.rbm_posterior import RBMSample
+from models.relaxed_prior import GaussianIntegralPrior
 from samplers.log_partition import log_z_with_gradient
 from samplers.rbm import RBM
 
 
-@tf.function(jit_compile=True)
 def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`E_theta(m) + log Z_theta - H`, an estimate of KL(q || p) that is exact for one group.
 
@@ -32,7 +32,6 @@ def directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.
     return prior.energy(*prior.split(sample.means)) + log_z - _entropy(sample)
 
 
-@tf.function(jit_compile=True)
 def relaxed_directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`log q(zeta | x) - log p(zeta)` by one sample, both extended from binary to relaxed units.
 
@@ -46,7 +45,6 @@ def relaxed_directed_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor
     return log_q + prior.energy(*prior.split(sample.zeta)) + log_z
 
 
-@tf.function(jit_compile=True)
 def spike_and_exponential_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor, *, num_groups: int) -> tf.Tensor:
     """`E_theta(z) + log Z_theta - H` with DVAE's own gradient; an unbiased estimate of KL(q || p), two groups or more.
 
@@ -84,7 +82,6 @@ def spike_and_exponential_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.T
     return value + tf.reduce_sum(slopes * (q - tf.stop_gradient(q)), axis=-1)
 
 
-@tf.function(jit_compile=True)
 def mixture_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`-a . mu_1 - b . mu_2 - nu_1' W mu_2 + log Z_theta - H`: unbiased for KL(q || p) of DVAE++, two groups or more.
 
@@ -100,7 +97,7 @@ def mixture_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.T
     Returns:
       Nats, `[K, B]`.
     """
-    components = sample.log_components
+    components = sample.densities
     mean_left, mean_right = prior.split(tf.sigmoid(sample.logits))
     given_zeta, _ = prior.split(tf.sigmoid(sample.logits + components.on - components.off))
     # Linear in the left units: the energy at nu_1, with a . nu_1 exchanged for a . mu_1.
@@ -108,7 +105,6 @@ def mixture_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.T
     return prior.energy(given_zeta, mean_right) + exchanged + log_z - _entropy(sample)
 
 
-@tf.function(jit_compile=True)
 def overlapping_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`log q(zeta | x) - log p(zeta)` of DVAE# by one sample, p(zeta) by its mean-field bound.
 
@@ -122,34 +118,25 @@ def overlapping_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor) -> 
     Returns:
       Nats, `[K, B]`.
     """
-    return _log_q(sample) - relaxed_prior.overlapping_bound(prior, sample.log_components, log_z)
+    return _log_q(sample) - relaxed_prior.overlapping_bound(prior, sample.densities, log_z)
 
 
-def gaussian_integral_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor, *, least_beta: float) -> tf.Tensor:
+def gaussian_integral_to_rbm(sample: DirectedSample, prior: GaussianIntegralPrior, log_z: tf.Tensor) -> tf.Tensor:
     """`log q(zeta | x) - log p(zeta)` of DVAE# with Gaussian-integral smoothing, by one sample, both exact.
 
-    The prior's components have the precision `W_s + beta I`, `beta = max(least_beta, 5 - lambda_min(W_s))`, constant to
-    differentiation; the posterior's their own scales and shifts. [Vahdat et al., arXiv:1805.07445]
+    The posterior's components have their own scales and shifts. [Vahdat et al., arXiv:1805.07445]
 
     Args:
       sample: relaxed by `GaussianIntegral`.
-      prior, log_z: as for `directed_to_rbm`.
-      least_beta: the lower bound of beta.
+      prior: the machine of p(z) with the precision of its components.
+      log_z: as for `directed_to_rbm`.
 
     Returns:
       Nats, `[K, B]`.
     """
-    # Not compiled: outside XLA the eigenvalues take a fraction of the time.
-    beta = relaxed_prior.positive_definite_beta(prior, least_beta)
-    return _gaussian_integral_to_rbm(sample, prior, log_z, beta)
+    return _log_q(sample) - relaxed_prior.gaussian_integral(prior, sample.zeta, log_z)
 
 
-@tf.function(jit_compile=True)
-def _gaussian_integral_to_rbm(sample: DirectedSample, prior: RBM, log_z: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
-    return _log_q(sample) - relaxed_prior.gaussian_integral(prior, sample.zeta, log_z, beta=beta)
-
-
-@tf.function(jit_compile=True)
 def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`-E_phi'(m) + E_theta(m) + log Z_theta` with `phi' = stop_gradient(phi)`: KL(q || p) *plus* log Z_phi.
 
@@ -161,7 +148,6 @@ def rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor
     return prior.energy(*prior.split(sample.means)) + log_z + rbm_negative_entropy_without_log_z_phi(sample)
 
 
-@tf.function(jit_compile=True)
 def relaxed_rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: tf.Tensor) -> tf.Tensor:
     """`-E_phi(zeta) - (-E_theta(zeta) - log Z_theta)`: log q - log p by one sample, *plus* log Z_phi.
 
@@ -171,13 +157,12 @@ def relaxed_rbm_to_rbm_without_log_z_phi(sample: RBMSample, prior: RBM, log_z: t
 
     Args, Returns: as for `directed_to_rbm`.
     """
-    zero = tf.zeros(tf.shape(sample.rbm.bias_left)[:-1], sample.zeta.dtype)
-    gradient_of_log_z_phi = log_z_with_gradient(sample.rbm, sample.chains, zero)
+    zero = tf.zeros(tf.shape(sample.encoding.bias_left)[:-1], sample.zeta.dtype)
+    gradient_of_log_z_phi = log_z_with_gradient(sample.encoding, sample.chains, zero)
     left, right = prior.split(sample.zeta)
-    return prior.energy(left, right) + log_z - sample.rbm.energy(left, right) - gradient_of_log_z_phi
+    return prior.energy(left, right) + log_z - sample.encoding.energy(left, right) - gradient_of_log_z_phi
 
 
-@tf.function(jit_compile=True)
 def directed_negative_entropy(sample: DirectedSample) -> tf.Tensor:
     """`-H`, the analytic Bernoulli entropy of all groups given the sampled groups before them, nats, `[K, B]`.
 
@@ -186,14 +171,13 @@ def directed_negative_entropy(sample: DirectedSample) -> tf.Tensor:
     return -_entropy(sample)
 
 
-@tf.function(jit_compile=True)
 def rbm_negative_entropy_without_log_z_phi(sample: RBMSample) -> tf.Tensor:
     """`-E_phi'(m)` with `phi' = stop_gradient(phi)`: -H(q) *plus* log Z_phi, nats, `[K, B]`.
 
     Its gradient is that of the negative entropy without term I of eq. 9 of [DVAE##]; see
     `rbm_to_rbm_without_log_z_phi`. Its value is not an entropy and must not be shown as one.
     """
-    machine = sample.rbm.frozen()
+    machine = sample.encoding.frozen()
     return -machine.energy(*machine.split(sample.means))
 
 
@@ -204,4 +188,4 @@ def _entropy(sample: DirectedSample) -> tf.Tensor:
 
 def _log_q(sample: DirectedSample) -> tf.Tensor:
     """`log q(zeta | x)`, nats, `[K, B]`."""
-    return tf.reduce_sum(log_mixture(sample.logits, sample.log_components), axis=-1)
+    return tf.reduce_sum(log_mixture(sample.logits, sample.densities), axis=-1)

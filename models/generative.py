@@ -7,9 +7,10 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.likelihood import BernoulliLikelihood
+from models.likelihood import Likelihood
+from models.networks import seal
 from models.prior import RBMPrior
-from samplers import gibbs
+from samplers import gibbs, random
 
 
 class JointTerms(NamedTuple):
@@ -32,10 +33,11 @@ class GenerativeModel(keras.Model):
       likelihood: p(x | z).
     """
 
-    def __init__(self, *, prior: RBMPrior, likelihood: BernoulliLikelihood) -> None:
+    def __init__(self, *, prior: RBMPrior, likelihood: Likelihood) -> None:
         super().__init__()
         self.prior = prior
         self.likelihood = likelihood
+        seal(prior, likelihood)
         self.built = True
 
     def joint_terms(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor, *, training: bool) -> JointTerms:
@@ -55,7 +57,6 @@ class GenerativeModel(keras.Model):
         """`log p(x, z)` of the trained model, `[K, B]`; arguments as for `joint_terms`."""
         return tf.add_n(self.joint_terms(x, z, log_z, training=False))
 
-    @tf.function(jit_compile=True)
     def posterior_sweeps(self, x: tf.Tensor, z: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> tf.Tensor:
         """Moves chains by sweeps of single-site Gibbs that leave the true posterior p(z | x) invariant.
 
@@ -77,9 +78,7 @@ class GenerativeModel(keras.Model):
         num_units, zero = z.shape[-1], tf.constant(0.0)
         value, sweep = self.log_joint(x, z, zero), tf.constant(0)
         while sweep < num_sweeps:
-            uniform = tf.random.stateless_uniform(
-                tf.concat([[num_units], tf.shape(value)], 0), gibbs.sweep_seed(seed, sweep), alg="threefry"
-            )
+            uniform = random.uniform(tf.concat([[num_units], tf.shape(value)], 0), gibbs.sweep_seed(seed, sweep))
             for i in tf.range(num_units):
                 flipped = z + tf.one_hot(i, num_units) * (1 - 2 * z)
                 value_flipped = self.log_joint(x, flipped, zero)

@@ -1,45 +1,123 @@
-"""The likelihood p(x | z): independent Bernoulli pixels."""
+"""The likelihood p(x | z): a decoder network, and independent pixels given its outputs."""
 
 from __future__ import annotations
+
+import abc
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from models.networks import LayerFactory
+from models.networks import LayerFactory, feature_width
+from samplers import random
 
 
-class BernoulliLikelihood(keras.layers.Layer):
-    """`p(x | z) = prod_d Bernoulli(x_d; sigma(l_d))`, `l = network(z) + logit(mean pixel)`.
+class Likelihood(keras.layers.Layer, abc.ABC):
+    """`p(x | z) = prod_d p(x_d | outputs_d)`, `outputs = head(decoder(z))`.
 
-    The network learns what differs from the mean image, whose pixels are clipped to [0.001, 0.999] first.
+    A likelihood of one's own is a subclass with `distribution`, and `outputs_per_pixel` where a pixel has more than one
+    parameter. Training, evaluation, the exact NLL and the exported model all ask it for `log_prob` and its kin, which
+    follow from `distribution`.
 
     Args:
-      factory: makes the layers.
-      mean_pixel: `[D]`.
+      decoder: any Keras layer from latents `[rows, units]` to features `[rows, width]`.
+      layers: makes the head, a linear map of the features.
+      mean_pixel: of the training data, `[D]`.
       num_units: latents.
-      num_hidden_layers: 0 for a linear decoder.
+
+    Attributes:
+      outputs_per_pixel: how many parameters a pixel has. The first ones of all pixels come first.
+      num_outputs: `outputs_per_pixel * D`.
     """
 
-    def __init__(self, factory: LayerFactory, *, mean_pixel: tf.Tensor, num_units: int, num_hidden_layers: int) -> None:
-        super().__init__()
+    outputs_per_pixel = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Sees to it that training and enumeration, `log_prob` and `log_prob_of_pairs`, speak of one distribution."""
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "log_prob" in own and "log_prob_of_pairs" not in own:
+            raise TypeError(f"{cls.__name__}: overrides log_prob, so it must override log_prob_of_pairs as well")
+        if "distribution" in own:  # closed forms of another distribution are not inherited
+            for name in ("log_prob", "log_prob_of_pairs", "mean", "sample"):
+                if name not in own:
+                    setattr(cls, name, vars(Likelihood)[name])
+
+    def __init__(
+        self, decoder: keras.layers.Layer, *, layers: LayerFactory, mean_pixel: np.ndarray, num_units: int
+    ) -> None:
+        super().__init__(name="likelihood")
         self.num_units = num_units
-        self.num_pixels = mean_pixel.shape[0]
-        self.hidden = factory.hidden_stack(num_units, num_hidden_layers)
-        self.outputs = factory.dense(self.hidden.num_outputs, self.num_pixels)
-        mean = np.clip(mean_pixel, 0.001, 0.999)
-        self.mean_logits = tf.constant(np.log(mean) - np.log1p(-mean), tf.float32)
+        self.num_pixels = len(mean_pixel)
+        self.num_outputs = self.outputs_per_pixel * self.num_pixels
+        self.mean_pixel = np.asarray(mean_pixel, np.float32)
+        self.decoder = decoder
+        self.head = layers.dense(feature_width("decoder", decoder, num_units), self.num_outputs, name="outputs")
         self.built = True
 
-    def logits(self, z: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Pixel logits `[..., D]` for binary or relaxed latents `[..., units]`; the rest is one batch."""
-        hidden = self.hidden(tf.reshape(z, [-1, self.num_units]), training=training)
-        logits = self.outputs(hidden) + self.mean_logits
-        return tf.reshape(logits, tf.concat([tf.shape(z)[:-1], [self.num_pixels]], 0))
+    @abc.abstractmethod
+    def distribution(self, outputs: tf.Tensor) -> tfd.Distribution:
+        """p(x_d | outputs_d) of every pixel, batch shape `[..., D]`, from `outputs [..., num_outputs]`."""
 
-    @tf.function(jit_compile=True)
+    def outputs(self, z: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """The pixels' parameters `[..., num_outputs]` for binary or relaxed latents `[..., units]`.
+
+        All leading dimensions are one batch to the decoder, whose batch statistics are over all of it.
+        """
+        features = self.decoder(tf.reshape(z, [-1, self.num_units]), training=training)
+        return tf.reshape(self.head(features), tf.concat([tf.shape(z)[:-1], [self.num_outputs]], 0))
+
     def log_prob(self, x: tf.Tensor, z: tf.Tensor, *, training: bool) -> tf.Tensor:
         """`log p(x | z)` in nats, `[..., B]`, for `x [B, D]` and `z [..., B, units]`."""
-        pixels = tfd.Bernoulli(logits=self.logits(z, training=training))
-        return tf.reduce_sum(pixels.log_prob(x), axis=-1)
+        return tf.reduce_sum(self.distribution(self.outputs(z, training=training)).log_prob(x), axis=-1)
+
+    def log_prob_of_pairs(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """`log p(x_n | outputs_s)` of every pair, nats, float64 `[S, n]`, for `x [n, D]`, `outputs [S, num_outputs]`.
+
+        Enumeration is made of it, one example at a time: memory is that of `outputs`. Override where the sum over
+        pixels has a closed form.
+        """
+        pixels = self.distribution(outputs)
+        log_prob = lambda image: tf.reduce_sum(tf.cast(pixels.log_prob(image), tf.float64), axis=-1)  # noqa: E731
+        return tf.transpose(tf.map_fn(log_prob, x, fn_output_signature=tf.TensorSpec([None], tf.float64)))  # [S, n]
+
+    def mean(self, z: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """`E[x | z]`, `[..., D]`."""
+        return self.distribution(self.outputs(z, training=training)).mean()
+
+    def sample(self, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Draws of x, one for each `z [..., units]`, moving averages in use; `[..., D]`.
+
+        By the distribution's own sampler, whose random numbers are others where XLA compiles it.
+        """
+        return tf.cast(self.distribution(self.outputs(z, training=False)).sample(seed=seed), z.dtype)
+
+
+class BernoulliLikelihood(Likelihood):
+    """`p(x | z) = prod_d Bernoulli(x_d; sigma(l_d))`, `l = outputs = head(decoder(z)) + logit(mean pixel)`.
+
+    The network learns what differs from the mean image, whose pixels are clipped to [0.001, 0.999] first.
+    """
+
+    def __init__(
+        self, decoder: keras.layers.Layer, *, layers: LayerFactory, mean_pixel: np.ndarray, num_units: int
+    ) -> None:
+        super().__init__(decoder, layers=layers, mean_pixel=mean_pixel, num_units=num_units)
+        mean = np.clip(self.mean_pixel, 0.001, 0.999)
+        self.mean_logits = tf.constant(np.log(mean) - np.log1p(-mean), tf.float32)
+
+    def outputs(self, z: tf.Tensor, *, training: bool) -> tf.Tensor:
+        return super().outputs(z, training=training) + self.mean_logits
+
+    def distribution(self, outputs: tf.Tensor) -> tfd.Distribution:
+        return tfd.Bernoulli(logits=outputs)
+
+    def log_prob_of_pairs(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """`x . l - sum_d softplus(l_d)`: one matrix product for all pairs."""
+        logits, x = tf.cast(outputs, tf.float64), tf.cast(x, tf.float64)
+        return tf.matmul(logits, x, transpose_b=True) - tf.reduce_sum(tf.math.softplus(logits), axis=-1, keepdims=True)
+
+    def sample(self, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return random.bernoulli(self.outputs(z, training=False), seed)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
 from models.relaxations import LogComponents, Relaxation
+from samplers import random
 
 # Where a component's density is singular, zeta keeps this distance from 0 and 1: half of float32's spacing below 1, so
 # that it can be kept on both sides. See `PowerFunction`.
@@ -30,12 +33,10 @@ class Mixture(Relaxation):
     """
 
     def sample(self, outputs, seed):
-        z_seed, component_seed = tf.unstack(tf.random.split(seed, 2))
+        z_seed, component_seed = random.split(seed, 2)
         logits = self._logits(outputs)
         # Two uniforms for a unit: the rest of the one that decided z would be coarse where q is near 0 or 1.
-        rho, component_rho = (
-            tf.random.stateless_uniform(tf.shape(logits), seed, dtype=logits.dtype) for seed in (z_seed, component_seed)
-        )
+        rho, component_rho = (random.uniform(tf.shape(logits), seed, logits.dtype) for seed in (z_seed, component_seed))
         y = self.draw_off(component_rho)
         y = tf.where(rho < tf.sigmoid(logits), 1 - y, y)
         return self.reparameterize(y + self.shift(outputs), outputs)
@@ -105,6 +106,7 @@ def _with_derivative(zeta: tf.Tensor, parameter: tf.Tensor, derivative: tf.Tenso
     return tf.identity(zeta), gradient
 
 
+@dataclasses.dataclass(frozen=True)
 class OverlappingExponential(Mixture):
     """DVAE++: `r(zeta | 0) = beta e^(-beta zeta) / (1 - e^-beta)` on [0, 1].
 
@@ -116,11 +118,10 @@ class OverlappingExponential(Mixture):
     [Vahdat et al., arXiv:1802.04920, section 3.1]
     """
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    beta: float
 
     def sample(self, outputs, seed):
-        return self.quantile(outputs, tf.random.stateless_uniform(tf.shape(outputs), seed, dtype=outputs.dtype))
+        return self.quantile(outputs, random.uniform(tf.shape(outputs), seed, outputs.dtype))
 
     def quantile(self, logits: tf.Tensor, rho: tf.Tensor) -> tf.Tensor:
         """The inverse in `zeta` of the mixture's cumulative distribution: `F(zeta; sigma(logits)) = rho`."""
@@ -149,6 +150,7 @@ class OverlappingExponential(Mixture):
         return (tf.exp(self.beta * (y - 1)) - math.exp(-self.beta)) / -math.expm1(-self.beta)
 
 
+@dataclasses.dataclass(frozen=True)
 class UniformExponential(Mixture):
     """DVAE#: `r(zeta | 0) = (1 - eps) r_exp(zeta | 0) + eps` on [0, 1], `eps = 0.05`: the ratio of the components is
     bounded, and so is the derivative of zeta. [Vahdat et al., arXiv:1805.07445]
@@ -157,10 +159,12 @@ class UniformExponential(Mixture):
       beta: of the exponential part.
     """
 
-    uniform_share = 0.05
+    uniform_share: ClassVar[float] = 0.05
+    beta: float
 
-    def __init__(self, beta: float) -> None:
-        self.exponential = OverlappingExponential(beta)
+    @property
+    def exponential(self) -> OverlappingExponential:
+        return OverlappingExponential(self.beta)
 
     def draw_off(self, rho):
         # One uniform decides which part, and what is left of it is a uniform again.
@@ -179,6 +183,7 @@ class UniformExponential(Mixture):
         return (1 - self.uniform_share) * self.exponential.cdf_on(y) + self.uniform_share * y
 
 
+@dataclasses.dataclass(frozen=True)
 class PowerFunction(Mixture):
     """DVAE#: `r(zeta | 0) = (1/beta) zeta^(1/beta - 1)`, `R(zeta | 0) = zeta^(1/beta)` on [0, 1].
 
@@ -191,8 +196,7 @@ class PowerFunction(Mixture):
     so nothing is lost by evaluating it at the moved zeta either. [Vahdat et al., arXiv:1805.07445]
     """
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    beta: float
 
     def draw_off(self, rho):
         return tf.clip_by_value(rho**self.beta, _EDGE, 1 - _EDGE)
@@ -229,11 +233,11 @@ class _Normal(Mixture):
         return 0.5 * tf.math.erfc((1 - y) / (math.sqrt(2) * self.scale(y.dtype)))
 
 
+@dataclasses.dataclass(frozen=True)
 class Gaussian(_Normal):
     """DVAE#: `r(zeta | z) = N(zeta; z, 1/beta)`, on the real line. [Vahdat et al., arXiv:1805.07445]"""
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    beta: float
 
     def scale(self, dtype):
         return tf.constant(1 / math.sqrt(self.beta), dtype)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import keras
+import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,55 +16,92 @@ class LayerFactory:
     Attributes:
       hidden_units: width of a hidden layer.
       weight_decay: `c` in the penalty `c * sum(w^2) / 2` on dense kernels and batch-normalisation scales.
+      momentum, epsilon: of batch normalisation.
       seeds: draws the initial kernels, one after the other.
     """
 
     hidden_units: int
     weight_decay: float
+    momentum: float
+    epsilon: float
     seeds: keras.random.SeedGenerator
 
     def decay(self) -> keras.regularizers.Regularizer:
         """`weight_decay * sum(w^2) / 2`; Keras adds it to `model.losses`."""
         return keras.regularizers.L2(self.weight_decay / 2)
 
-    def dense(self, num_inputs: int, num_outputs: int) -> keras.layers.Dense:
+    def dense(self, num_inputs: int, num_outputs: int, *, name: str) -> keras.layers.Dense:
         """A linear map with bias, built."""
         kernel = keras.initializers.VarianceScaling(2.0, "fan_in", "truncated_normal", seed=self.seeds)
-        layer = keras.layers.Dense(num_outputs, kernel_initializer=kernel, kernel_regularizer=self.decay())
+        layer = keras.layers.Dense(num_outputs, kernel_initializer=kernel, kernel_regularizer=self.decay(), name=name)
         layer.build((None, num_inputs))
         return layer
 
-    def batch_norm(self, num_units: int) -> keras.layers.BatchNormalization:
-        """Batch normalisation with the published momentum and epsilon, built."""
-        layer = keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-2, gamma_regularizer=self.decay())
+    def batch_norm(self, num_units: int, *, name: str) -> keras.layers.BatchNormalization:
+        """Batch normalisation, built."""
+        layer = keras.layers.BatchNormalization(
+            momentum=self.momentum, epsilon=self.epsilon, gamma_regularizer=self.decay(), name=name
+        )
         layer.build((None, num_units))
         return layer
 
-    def hidden_stack(self, num_inputs: int, num_layers: int) -> Stack:
+    def hidden_stack(self, num_inputs: int, num_layers: int, *, name: str) -> Stack:
         """`num_layers` times dense, batch normalisation, tanh."""
         layers: list[keras.layers.Layer] = []
-        for _ in range(num_layers):
-            layers += [self.dense(num_inputs, self.hidden_units), self.batch_norm(self.hidden_units)]
-            layers += [keras.layers.Activation("tanh")]
-            num_inputs = self.hidden_units
-        return Stack(layers, num_outputs=num_inputs)
+        with keras.name_scope(name):
+            for i in range(num_layers):
+                layers += [
+                    self.dense(num_inputs, self.hidden_units, name=f"dense_{i}"),
+                    self.batch_norm(self.hidden_units, name=f"norm_{i}"),
+                    keras.layers.Activation("tanh", name=f"tanh_{i}"),
+                ]
+                num_inputs = self.hidden_units
+        return Stack(layers, name=name)
 
 
 class Stack(keras.layers.Layer):
-    """Layers applied one after the other. (`keras.Sequential` cannot be empty; a linear encoder is.)
+    """Layers applied one after the other. (`keras.Sequential` cannot be empty; a linear encoder is.)"""
 
-    Attributes:
-      num_outputs: width of the last layer.
-    """
-
-    def __init__(self, layers: list[keras.layers.Layer], *, num_outputs: int) -> None:
-        super().__init__()
-        self.layers = layers
-        self.num_outputs = num_outputs
+    def __init__(self, layers: list[keras.layers.Layer], *, name: str) -> None:
+        super().__init__(name=name)
+        self.layers = tuple(layers)
         self.built = True
 
-    def call(self, inputs, training: bool):
+    def call(self, inputs, training: bool = False):
         for layer in self.layers:
             # Only batch normalisation behaves differently in training; Keras hands `training` to it from this call.
             inputs = layer(inputs)
         return inputs
+
+
+def feature_width(role: str, network: keras.layers.Layer, num_inputs: int) -> int:
+    """How many features a network makes of `num_inputs` inputs; builds it if it is not built yet.
+
+    Args:
+      role: what the network is handed in as, for the error.
+
+    Raises:
+      ValueError: it cannot take `[rows, num_inputs]`, or does not make `[rows, width]` of it.
+    """
+    name = getattr(network, "name", network)
+    wanted = f"{role}={name!r}: must be a Keras layer from [rows, {num_inputs}] to features [rows, width]"
+    if not isinstance(network, keras.layers.Layer):
+        raise ValueError(f"{wanted}; it is a {type(network).__name__}")  # noqa: TRY004 (a user's mistake)
+    try:
+        features = network(tf.zeros([2, num_inputs]), training=False)
+    except Exception as error:  # whatever a user's own code raises
+        text = re.sub(r"\x1b\[\d*m", "", str(error))  # Keras writes in bold
+        raise ValueError(f"{wanted}; calling it fails: {' '.join(text.split())[:200]}") from error
+    shape = getattr(features, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 2:
+        raise ValueError(f"{wanted}; for 2 rows it makes {shape}")
+    return int(shape[1])
+
+
+def seal(*parts: keras.layers.Layer) -> None:
+    """Makes Keras refuse further layers and weights in parts of a model that are complete.
+
+    A network put in another's place would be trained beside the old one, which Keras would still count as a part.
+    """
+    for part in parts:
+        part.build(None)

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+
+from samplers.weights import effective_sample_size, log_mean_exp
+
+PUBLISHED_TEMPERATURES = 500  # of AIS through an undirected q(z | x)
+
+
+class LikelihoodEstimate(NamedTuple):
+    """What weighted draws of q(z | x) tell, in nats, `[B]` each.
+
+    Attributes:
+      log_likelihood: `log mean_k w_k exp(log_ratio_k)`; its exponential is unbiased for p(x).
+      effective_sample_size: of the importance weights, from 1 to K.
+      elbo: the estimate of `E_q[log_ratio]`.
+      entropy: the estimate of H(q(z | x)).
+    """
+
+    log_likelihood: tf.Tensor
+    effective_sample_size: tf.Tensor
+    elbo: tf.Tensor
+    entropy: tf.Tensor
 
 
 class PosteriorDraws(NamedTuple):
     """Binary latents with what is needed to estimate expectations under q(z | x), and p(x) without bias.
 
         E_q[g]  is estimated by  mean_k exp(log_weights_k) g(z_k),  `mean`
-        p(x)    is estimated by  mean_k exp(log_weights_k) p(x, z_k) / q(z_k | x)
+        p(x)    is estimated by  mean_k exp(log_weights_k) p(x, z_k) / q(z_k | x),  `estimate`
 
     Attributes:
       z: binary, `[K, B, units]`.
       log_q: `log q(z | x)` in nats, `[K, B]`, normalised; with an estimate of log Z_phi where q is undirected.
       log_weights: `[K, B]`, with `mean_k exp(log_weights_k) = 1`: 0 where z are exact samples of q. The errors of an
         estimated log Z_phi in `log_q` and in `log_weights` cancel in the estimate of p(x), which is unbiased. Of a
-        flattened posterior (`Posterior.flatten_by`) the weights have a mean of 1 in expectation.
+        flattened posterior (`Posterior.draw`) the weights have a mean of 1 in expectation.
     """
 
     z: tf.Tensor
@@ -32,28 +52,44 @@ class PosteriorDraws(NamedTuple):
         """The estimate of `E_q[g]` from `g(z_k) [K, B]`; `[B]`."""
         return tf.reduce_mean(tf.exp(self.log_weights) * g, axis=0)
 
+    def estimate(self, log_ratio: tf.Tensor) -> LikelihoodEstimate:
+        """`log E_q[exp(log_ratio)]` and its bound `E_q[log_ratio]`, from `log_ratio [K, B]` of the draws."""
+        log_weights = self.log_weights + log_ratio
+        return LikelihoodEstimate(
+            log_likelihood=log_mean_exp(log_weights, axis=0),
+            effective_sample_size=effective_sample_size(log_weights, axis=0),
+            elbo=self.mean(log_ratio),
+            entropy=self.mean(-self.log_q),
+        )
+
 
 class Posterior(keras.layers.Layer, abc.ABC):
-    """An approximate posterior q(z | x) over binary latents, amortised by an encoder network.
+    """An approximate posterior q(z | x) over binary latents.
+
+    `encode` is the only method that sees x. What it returns, a NamedTuple of tensors with a leading dimension B, is all
+    that the others need of it: parameters of any other origin serve as well.
 
     Attributes:
       num_units: latents.
-      flattening: see `flatten_by`, `[F]`.
     """
 
     num_units: int
 
-    def __init__(self) -> None:
-        super().__init__()
-        # Saved, never trained: an exported model can be told to draw from a flattened posterior.
-        self.flattening = tf.Variable([1.0], shape=[None], trainable=False, name="flattening")
-
     @abc.abstractmethod
-    def sample_relaxed(self, x: tf.Tensor, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor):
-        """Relaxed samples for training, batch statistics in use, differentiable in the encoder's parameters.
+    def encode(self, x: tf.Tensor, *, training: bool) -> Any:
+        """What the networks make of `x [B, D]` alone, differentiable in their parameters.
 
         Args:
           x: `[B, D]`.
+          training: whether batch normalisation uses the statistics of this batch (and learns from them).
+        """
+
+    @abc.abstractmethod
+    def sample_relaxed(self, encoding: Any, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor) -> Any:
+        """Relaxed samples for training, batch statistics in use, differentiable in the encoding.
+
+        Args:
+          encoding: of `encode`, in training.
           num_samples: K.
           seed: int32 `[2]`.
           chains: persistent chains of these examples, `[K, B, chain_units]`.
@@ -63,7 +99,7 @@ class Posterior(keras.layers.Layer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def frozen(self, sample: NamedTuple) -> NamedTuple:
+    def frozen(self, sample: Any) -> Any:
         """`sample` as a function of its `zeta` alone, the encoder's parameters held constant.
 
         What a log-density of q needs is computed from the given `zeta` anew, and nothing is Rao-Blackwellised: the
@@ -76,14 +112,18 @@ class Posterior(keras.layers.Layer, abc.ABC):
         """Units of an example's persistent chain that are kept from visit to visit; 0 if it needs none."""
 
     @abc.abstractmethod
-    def draw(self, x: tf.Tensor, *, num_samples: tf.Tensor | int, seed: tf.Tensor) -> PosteriorDraws:
-        """Weighted binary draws for evaluation, moving averages in use: `x [B, D]`, K = `num_samples`.
+    def draw(
+        self,
+        encoding: Any,
+        *,
+        num_samples: tf.Tensor | int,
+        seed: tf.Tensor,
+        flattening: tf.Tensor | Sequence[float] = (1.0,),
+        num_temperatures: tf.Tensor | int = PUBLISHED_TEMPERATURES,
+    ) -> PosteriorDraws:
+        """Weighted binary draws for evaluation, moving averages in use.
 
-        K is a multiple of F, the number of factors in `flattening`.
-        """
-
-    def flatten_by(self, factors: Sequence[float]) -> None:
-        """Makes `draw` take its states from an equal mixture of q and flattened copies of it.
+        With `flattening` the states come from an equal mixture of q and flattened copies of it:
 
             z_k ~ 1/F sum_f q_f(z | x)
 
@@ -94,12 +134,17 @@ class Posterior(keras.layers.Layer, abc.ABC):
         by the balance heuristic [Veach & Guibas 1995]).
 
         Args:
-          factors: at least 1 each; the first is 1, for q itself.
+          encoding: of `encode`, not in training.
+          num_samples: K, a multiple of F.
+          seed: int32 `[2]`.
+          flattening: `[F]` factors of at least 1; the first is 1, for q itself.
+          num_temperatures: of AIS, where a draw is not exact (`is_annealed`).
         """
-        self.flattening.assign(factors)
 
-    def anneal_for(self, num_temperatures: int) -> None:
-        """Sets how many AIS temperatures a draw takes; nothing to set where draws are exact."""
+    @property
+    @abc.abstractmethod
+    def is_annealed(self) -> bool:
+        """Whether draws are made by AIS; if not, they are exact."""
 
     @property
     @abc.abstractmethod
@@ -107,13 +152,20 @@ class Posterior(keras.layers.Layer, abc.ABC):
         """Whether all parameters of q(z | x) depend on x alone, and not on some of the latents."""
 
     @abc.abstractmethod
-    def parameters(self, x: tf.Tensor, *, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The parameters of q(z | x) by name, for `x [B, D]`, each `[B, ...]`; given a sample where latents decide."""
+    def parameters(self, encoding: Any, *, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The parameters of q(z | x) by name, each `[B, ...]`; given a sample where latents decide."""
 
     @abc.abstractmethod
-    def unnormalised_log_prob(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    def unnormalised_log_prob(self, encoding: Any, z: tf.Tensor) -> tf.Tensor:
         """`log q(z | x)` up to a constant of each x, of binary `z [K, B, units]`, nats, `[K, B]`."""
 
     @abc.abstractmethod
-    def sample(self, x: tf.Tensor, *, num_samples: tf.Tensor | int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def sample(
+        self,
+        encoding: Any,
+        *,
+        num_samples: tf.Tensor | int,
+        seed: tf.Tensor,
+        num_temperatures: tf.Tensor | int = PUBLISHED_TEMPERATURES,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Equally weighted binary samples `z [K, B, units]` and `log q(z | x) [K, B]` in nats."""

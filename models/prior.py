@@ -19,7 +19,7 @@ class RBMPrior(keras.layers.Layer):
     def __init__(
         self, num_left: int, num_right: int, *, weights_regularizer: keras.regularizers.Regularizer | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(name="prior")
         self.bias_left = self.add_weight(shape=(num_left,), initializer="zeros", name="bias_left")
         self.bias_right = self.add_weight(shape=(num_right,), initializer="zeros", name="bias_right")
         self.pairwise = self.add_weight(

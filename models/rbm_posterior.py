@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from models.networks import LayerFactory
-from models.posterior import Posterior, PosteriorDraws
+from models.networks import LayerFactory, feature_width
+from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws
 from models.relaxations import Relaxation
-from samplers import annealed_importance, gibbs
+from samplers import annealed_importance, gibbs, random
 from samplers.annealing_path import biases_base
 from samplers.annealing_schedules import linear_betas
 from samplers.rbm import RBM
@@ -28,13 +30,13 @@ class RBMSample(NamedTuple):
       means: `[K, B, units]`: zeta with its left half replaced by its conditional means `sigma(a + W zeta_right)`
         (Rao-Blackwellised), for terms that are linear in the left units.
       chains: binary left states after the Gibbs sweeps, `[K, B, N]`.
-      rbm: `q(z | x)`, a batch of machines.
+      encoding: `q(z | x)`, a batch of machines.
     """
 
     zeta: tf.Tensor
     means: tf.Tensor
     chains: tf.Tensor
-    rbm: RBM
+    encoding: RBM
 
 
 class RBMPosterior(Posterior):
@@ -48,61 +50,50 @@ class RBMPosterior(Posterior):
     couplings do.
 
     Args:
-      factory: makes the layers.
+      encoder: any Keras layer from `x - mean_pixel`, `[B, D]`, to features `[B, width]`.
       relaxation: of each unit, in the relaxed sweeps.
+      layers: makes the head, a linear map of the features, and the couplings' batch normalisation.
       mean_pixel: subtracted from x, `[D]`.
       num_left, num_right: units on either side.
-      num_hidden_layers: of the encoder.
       num_gibbs_sweeps: s, binary sweeps from the persistent chain, without gradient.
       num_relaxed_sweeps: t, relaxed sweeps, through which the gradient flows.
     """
 
+    is_annealed = True
+    is_amortized_whole = True
+
     def __init__(
         self,
-        factory: LayerFactory,
+        encoder: keras.layers.Layer,
         relaxation: Relaxation,
         *,
-        mean_pixel: tf.Tensor,
+        layers: LayerFactory,
+        mean_pixel: np.ndarray,
         num_left: int,
         num_right: int,
-        num_hidden_layers: int,
         num_gibbs_sweeps: int,
         num_relaxed_sweeps: int,
     ) -> None:
-        super().__init__()
+        super().__init__(name="posterior")
         self.relaxation = relaxation
-        self.mean_pixel = mean_pixel
+        self.mean_pixel = np.asarray(mean_pixel, np.float32)
         self.num_left, self.num_right = num_left, num_right
         self.num_units = num_left + num_right
         self.num_gibbs_sweeps = num_gibbs_sweeps
         self.num_relaxed_sweeps = num_relaxed_sweeps
-        self.hidden = factory.hidden_stack(mean_pixel.shape[0], num_hidden_layers)
-        self.outputs = factory.dense(self.hidden.num_outputs, num_left + num_right + num_left * num_right)
-        self.coupling_norm = factory.batch_norm(num_left * num_right)
-        # Saved, never trained: an exported model can be told to anneal longer.
-        self.num_temperatures = tf.Variable(500, trainable=False, dtype=tf.int32, name="num_temperatures")
+        self.encoder = encoder
+        num_outputs = num_left + num_right + num_left * num_right
+        self.head = layers.dense(feature_width("encoder", encoder, len(mean_pixel)), num_outputs, name="outputs")
+        self.coupling_norm = layers.batch_norm(num_left * num_right, name="coupling_norm")
         self.built = True
 
     @property
     def chain_units(self) -> int:
         return self.num_left
 
-    def anneal_for(self, num_temperatures: int) -> None:
-        self.num_temperatures.assign(num_temperatures)
-
-    is_amortized_whole = True
-
-    def parameters(self, x, *, seed):
-        return self.rbm(x, training=False)._asdict()
-
-    @tf.function(jit_compile=True)
-    def rbm(self, x: tf.Tensor, *, training: bool) -> RBM:
-        """`phi(x)`: a batch of machines, differentiable in the encoder's parameters.
-
-        Compiled apart from the sweeps: in one piece, XLA would compute the gradient of the couplings, which the sweeps
-        make and batch normalisation uses three times, three times over.
-        """
-        outputs = self.outputs(self.hidden(x - self.mean_pixel, training=training))
+    def encode(self, x: tf.Tensor, *, training: bool) -> RBM:
+        """`phi(x)`: a batch of machines, differentiable in the encoder's parameters."""
+        outputs = self.head(self.encoder(x - self.mean_pixel, training=training))
         u_left, u_right, coupling = tf.split(outputs, [self.num_left, self.num_right, -1], axis=-1)
         coupling = self.coupling_norm(coupling, training=training) * (1.5 / math.sqrt(self.num_left))
         coupling = tf.reshape(coupling, [-1, self.num_left, self.num_right])
@@ -112,33 +103,33 @@ class RBMPosterior(Posterior):
             weights=4 * coupling,
         )
 
-    def sample_relaxed(self, x, *, num_samples, seed, chains) -> RBMSample:
-        rbm = self.rbm(x, training=True)
-        return RBMSample(*self.sweeps(rbm, chains, num_samples=num_samples, seed=seed), rbm)
+    def sample_relaxed(self, encoding: RBM, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor) -> RBMSample:
+        """Algorithm 1 of [DVAE##]: s binary sweeps of the persistent chains, then t relaxed ones.
 
-    def frozen(self, sample: RBMSample) -> RBMSample:
-        return sample._replace(means=sample.zeta, rbm=sample.rbm.frozen())
+            z     <- s Gibbs sweeps of RBM(stop_gradient(phi)) from z        no gradient flows
+            zeta  <- t sweeps of RBM(phi) from z, every unit relaxed         the gradient in phi flows through all
 
-    @tf.function(jit_compile=True)
-    def sweeps(
-        self, rbm: RBM, chains: tf.Tensor, *, num_samples: int, seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The sweeps of Algorithm 1, given a batch of machines: `zeta`, `means` and `chains` of an `RBMSample`."""
-        gibbs_seed, relaxed_seed = tf.unstack(tf.random.split(seed, 2))
+        Args, Returns: as for `Posterior.sample_relaxed`; `encoding` is phi, a batch of machines.
+        """
+        rbm = encoding
+        gibbs_seed, relaxed_seed = random.split(seed, 2)
         chains = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
         chains = tf.ensure_shape(chains, [num_samples, None, self.num_left])
 
         left = chains
-        for sweep_seed in tf.unstack(tf.random.split(relaxed_seed, self.num_relaxed_sweeps)):
-            right_seed, left_seed = tf.unstack(tf.random.split(sweep_seed, 2))
+        for sweep_seed in random.split(relaxed_seed, self.num_relaxed_sweeps):
+            right_seed, left_seed = random.split(sweep_seed, 2)
             right = self.relaxation.sample(rbm.right_logits(left), right_seed)
             left_logits = rbm.left_logits(right)
             left = self.relaxation.sample(left_logits, left_seed)
         zeta = tf.concat([left, right], axis=-1)
-        return zeta, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains
+        return RBMSample(zeta, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains, rbm)
 
-    def draw(self, x, *, num_samples, seed) -> PosteriorDraws:
-        """Weighted draws by AIS from the biases alone, `num_temperatures` temperatures.
+    def frozen(self, sample: RBMSample) -> RBMSample:
+        return sample._replace(means=sample.zeta, encoding=sample.encoding.frozen())
+
+    def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES):
+        """Weighted draws by AIS from the biases alone.
 
         Flattened machines are annealed beside the posterior's own, to `E / factor`, each with its estimate of log Z:
 
@@ -147,10 +138,9 @@ class RBMPosterior(Posterior):
         with v the AIS weight of a draw, whose errors cancel those of its log Z_f. Given any constants in place of the
         Z_f, the estimate of p(x) would be unbiased; they are estimated from the same draws, a bias of order 1 / K.
         """
-        rbm = self.rbm(x, training=False)
-        factors = self.flattening
+        rbm, factors = encoding, tf.convert_to_tensor(flattening, encoding.weights.dtype)
         flattened = RBM(*(parameter / _like(factors, 1 + parameter.shape.rank) for parameter in rbm))  # [F, B]
-        annealed = self._anneal(flattened, num_samples // tf.size(factors), seed)  # [K / F, F, B]
+        annealed = _anneal(flattened, num_samples // tf.size(factors), num_temperatures, seed)  # [K / F, F, B]
         log_z = tf.cast(annealed.log_z, tf.float32)
         energy = rbm.energy(annealed.left, annealed.right)
         log_q = -energy - log_z[0]
@@ -160,29 +150,34 @@ class RBMPosterior(Posterior):
         one_batch = lambda draws: tf.reshape(draws, tf.concat([[num_samples], tf.shape(draws)[2:]], 0))  # noqa: E731
         return PosteriorDraws(one_batch(z), one_batch(log_q), one_batch(log_weights))
 
-    def unnormalised_log_prob(self, x, z):
-        rbm = self.rbm(x, training=False)
-        return -rbm.energy(*rbm.split(z))
+    def parameters(self, encoding, *, seed):
+        return encoding._asdict()
 
-    def sample(self, x, *, num_samples, seed):
+    def unnormalised_log_prob(self, encoding, z):
+        return -encoding.energy(*encoding.split(z))
+
+    def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES):
         """AIS draws resampled by their weights, then a few sweeps, so that no two of them are copies.
 
         `log q(z | x)` is normalised by the AIS estimate of log Z_phi.
         """
-        anneal_seed, resample_seed, shuffle_seed, gibbs_seed = tf.unstack(tf.random.split(seed, 4))
-        rbm = self.rbm(x, training=False)
-        annealed = self._anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), anneal_seed)
+        rbm = encoding
+        anneal_seed, resample_seed, shuffle_seed, gibbs_seed = random.split(seed, 4)
+        annealed = _anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), num_temperatures, anneal_seed)
         ancestors = resample(annealed.log_weights, resample_seed)
-        ancestors = tf.random.experimental.stateless_shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
+        ancestors = random.shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
         left = descendants(annealed.left, ancestors)
         left, right = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))
         log_q = -rbm.energy(left, right) - tf.cast(annealed.log_z, tf.float32)
         return tf.concat([left, right], axis=-1), log_q
 
-    def _anneal(self, rbm: RBM, num_chains: tf.Tensor | int, seed: tf.Tensor) -> annealed_importance.AnnealedSample:
-        return annealed_importance.sample(
-            rbm, biases_base(rbm), betas=linear_betas(self.num_temperatures), num_chains=num_chains, seed=seed
-        )
+
+def _anneal(
+    rbm: RBM, num_chains: tf.Tensor | int, num_temperatures: tf.Tensor | int, seed: tf.Tensor
+) -> annealed_importance.AnnealedSample:
+    return annealed_importance.sample(
+        rbm, biases_base(rbm), betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
+    )
 
 
 def _like(factors: tf.Tensor, rank: int) -> tf.Tensor:

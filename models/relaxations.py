@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from samplers import random
 
 
 class LogComponents(NamedTuple):
@@ -24,7 +27,8 @@ class Relaxation(abc.ABC):
     """Turns `Bernoulli(sigma(l))` into a random `zeta` on the real line that is differentiable in `l`.
 
     The sharper, the closer to a binary variable and the higher the variance of the gradient. A relaxation exists in
-    training only: evaluation uses binary samples of the discrete model.
+    training only: evaluation uses binary samples of the discrete model. It cannot be changed, since compiled steps
+    would not notice: make another.
 
     Attributes:
       outputs_per_unit: how many network outputs a unit needs. All units' logits come first.
@@ -48,21 +52,21 @@ class Transform(Relaxation):
     """A relaxation whose `zeta` is a function of the logit and one uniform variable."""
 
     def sample(self, outputs, seed):
-        return self.transform(outputs, tf.random.stateless_uniform(tf.shape(outputs), seed, dtype=outputs.dtype))
+        return self.transform(outputs, random.uniform(tf.shape(outputs), seed, outputs.dtype))
 
     @abc.abstractmethod
     def transform(self, logits: tf.Tensor, rho: tf.Tensor) -> tf.Tensor:
         """`zeta(l, rho)` in [0, 1] for `rho ~ U(0, 1)`, nondecreasing in both."""
 
 
+@dataclasses.dataclass(frozen=True)
 class PiecewiseLinear(Transform):
     """PWL: `zeta = clip(1/2 + k (rho - (1 - q)), 0, 1)`, `q = sigma(l)`, slope `k = beta / (4 (q (1 - q) + 0.01))`.
 
     The slope is differentiated too. `P(zeta > 1/2) = q` exactly. [Andriyash et al., arXiv:1810.00116]
     """
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    beta: float
 
     def transform(self, logits: tf.Tensor, rho: tf.Tensor) -> tf.Tensor:
         q = tf.sigmoid(logits)
@@ -70,20 +74,21 @@ class PiecewiseLinear(Transform):
         return tf.clip_by_value(0.5 + slope * (rho - (1 - q)), 0.0, 1.0)
 
 
+@dataclasses.dataclass(frozen=True)
 class Concrete(Transform):
     """Concrete, as GumBolt uses it: `zeta = sigma(beta (l + log rho - log(1 - rho)))`, rho kept in [1e-5, 1 - 1e-5].
 
     `beta` is the inverse of the usual temperature. `P(zeta > 1/2) = q` exactly. [Khoshaman & Amin, arXiv:1805.07349]
     """
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    beta: float
 
     def transform(self, logits: tf.Tensor, rho: tf.Tensor) -> tf.Tensor:
         rho = tf.clip_by_value(rho, 1e-5, 1 - 1e-5)
         return tf.sigmoid(self.beta * (logits + tf.math.log(rho) - tf.math.log1p(-rho)))
 
 
+@dataclasses.dataclass(frozen=True)
 class SpikeAndExponential(Transform):
     """DVAE: `zeta = 0` if `rho <= 1 - q`, else `log(1 + (e^beta - 1) (rho - (1 - q)) / q) / beta`.
 
@@ -91,8 +96,7 @@ class SpikeAndExponential(Transform):
     [Rolfe, arXiv:1609.02200]
     """
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    beta: float
 
     def transform(self, logits: tf.Tensor, rho: tf.Tensor) -> tf.Tensor:
         # rho - (1 - q) cancels where it matters least: it is the uniform's own resolution, as coarse as q is small.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -61,12 +62,25 @@ def smallest_eigenvalue(rbm: RBM) -> tf.Tensor:
     return -tf.sqrt(tf.nn.relu(tf.reduce_max(tf.linalg.eigvalsh(gram))))
 
 
-def positive_definite_beta(rbm: RBM, least_beta: float) -> tf.Tensor:
-    """`max(least_beta, 5 - lambda_min(W_s))`, scalar, constant: the eigenvalues of `W_s + beta I` are at least 5."""
-    return tf.maximum(tf.constant(least_beta, rbm.weights.dtype), _LEAST_EIGENVALUE - smallest_eigenvalue(rbm))
+class GaussianIntegralPrior(NamedTuple):
+    """p(zeta) with correlated Gaussian components of precision `W_s + beta I`.
+
+    Attributes:
+      rbm: the machine of p(z).
+      beta: constant to differentiation, scalar; `W_s + beta I` is positive definite.
+    """
+
+    rbm: RBM
+    beta: tf.Tensor
+
+    @classmethod
+    def smoothing(cls, rbm: RBM, *, least_beta: float) -> GaussianIntegralPrior:
+        """With `beta = max(least_beta, 5 - lambda_min(W_s))`: the eigenvalues of `W_s + beta I` are at least 5."""
+        positive_definite = _LEAST_EIGENVALUE - smallest_eigenvalue(rbm)
+        return cls(rbm, tf.maximum(tf.constant(least_beta, rbm.weights.dtype), positive_definite))
 
 
-def gaussian_integral(rbm: RBM, zeta: tf.Tensor, log_z: tf.Tensor, *, beta: tf.Tensor) -> tf.Tensor:
+def gaussian_integral(prior: GaussianIntegralPrior, zeta: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
     """`log p(zeta) = log sum_z p(z) N(zeta; z, (W_s + beta I)^-1)`, exact, `W_s = [[0, W], [W', 0]]`.
 
     The components' covariance cancels the pairwise terms of the energy, so that the sum over z factorises:
@@ -78,14 +92,14 @@ def gaussian_integral(rbm: RBM, zeta: tf.Tensor, log_z: tf.Tensor, *, beta: tf.T
     [Vahdat et al., arXiv:1805.07445, section 3.2]
 
     Args:
-      rbm: the machine of p(z).
+      prior: the machine of p(z) with the precision of its components.
       zeta: `[..., N + M]`, left units first.
-      log_z: its log-partition function, scalar, nats.
-      beta: such that `W_s + beta I` is positive definite (`positive_definite_beta`), scalar.
+      log_z: the machine's log-partition function, scalar, nats.
 
     Returns:
       Nats, `[...]`; not a number if the matrix is not positive definite.
     """
+    rbm, beta = prior
     num_units = rbm.num_left + rbm.num_right
     left, right = rbm.split(zeta)
     scaled = rbm.weights / beta

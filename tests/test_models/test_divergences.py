@@ -15,6 +15,9 @@ from models.directed_posterior import DirectedSample
 from models.divergences import (
     directed_negative_entropy,
     directed_to_rbm,
+    gaussian_integral_to_rbm,
+    mixture_to_rbm,
+    overlapping_to_rbm,
     rbm_negative_entropy_without_log_z_phi,
     rbm_to_rbm_without_log_z_phi,
     relaxed_directed_to_rbm,
@@ -98,6 +101,14 @@ def test_two_groups_average_to_the_enumerated_kl():
     assert value.std() > 0.1
 
 
+@pytest.mark.parametrize("function", [mixture_to_rbm, overlapping_to_rbm, gaussian_integral_to_rbm])
+def test_a_transform_has_no_densities(function):
+    """What needs them says so, where a relaxation is paired with another's divergence."""
+    sample = one_group(tf.constant(LOGITS[None, None]))
+    with pytest.raises(ValueError, match=r"\Alog_components=\(\): must be those of a mixture"):
+        function(sample, as_rbm(PRIOR), tf.constant(0.0, tf.float64))
+
+
 # RBM posteriors.
 
 
@@ -153,9 +164,9 @@ def test_phi_is_stopped_in_its_own_energy():
     """No gradient reaches phi but through the sample: term I of eq. 9 is not there."""
     sample, _ = right_states()
     with tf.GradientTape() as tape:
-        tape.watch(sample.rbm)
+        tape.watch(sample.encoding)
         value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
-    assert tape.gradient(value, sample.rbm, unconnected_gradients="none") == RBM(None, None, None)
+    assert tape.gradient(value, sample.encoding, unconnected_gradients="none") == RBM(None, None, None)
 
 
 def test_gradient_through_the_sample_is_the_difference_of_the_fields():
@@ -168,7 +179,7 @@ def test_gradient_through_the_sample_is_the_difference_of_the_fields():
     units = tf.constant(means[None, None])
     with tf.GradientTape() as tape:
         tape.watch(units)
-        sample = RBMSample(None, units, None, right_states()[0].rbm)
+        sample = RBMSample(None, units, None, right_states()[0].encoding)
         value = divergence(rbm_to_rbm_without_log_z_phi, sample, PRIOR)
     np.testing.assert_allclose(tape.gradient(value, units)[0, 0], finite_differences(difference, means), rtol=1e-8)
 
@@ -204,7 +215,7 @@ def test_negative_entropies_average_to_the_enumerated_ones():
 def test_rbm_negative_entropy_has_a_gradient_through_the_sample_only():
     """`d/d m_left = a + W m_right` of the machine, likewise on the right, by differences; none in phi itself."""
     means = np.random.default_rng(6).uniform(size=N + M)
-    units, rbm = tf.constant(means[None, None]), right_states()[0].rbm
+    units, rbm = tf.constant(means[None, None]), right_states()[0].encoding
     with tf.GradientTape() as tape:
         tape.watch([units, rbm])
         value = rbm_negative_entropy_without_log_z_phi(RBMSample(None, units, None, rbm))

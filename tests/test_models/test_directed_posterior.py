@@ -10,7 +10,7 @@ import reference_models
 import tensorflow as tf
 import tiny
 
-from dvae.systems import build_model
+from dvae.building import build_autoencoder
 
 X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)
 STATES = reference.all_states(4)
@@ -26,9 +26,19 @@ class Parts:
     def __init__(self, num_groups, shared=True, name="pwl"):
         # Not validated: a user's groups lie on one side of the prior, these may have one unit each.
         config = dataclasses.replace(tiny.config(name, beta=BETA), num_groups=num_groups, shared_context=shared)
-        model = build_model(config, tiny.MEAN_PIXEL)
+        model = build_autoencoder(config, tiny.MEAN_PIXEL)
         reference_models.randomize(model, 25, scale=1.0)
         self.posterior, self.weights = model.posterior, reference_models.weights_of(model)
+
+    def encode(self):
+        return self.posterior.encode(X, training=False)
+
+    def sample(self, num_samples):
+        return self.posterior.sample(self.encode(), num_samples=num_samples, seed=SEED)
+
+    def sample_relaxed(self, num_samples=2, chains=None):
+        encoding = self.posterior.encode(X, training=True)
+        return self.posterior.sample_relaxed(encoding, num_samples=num_samples, seed=SEED, chains=chains)
 
     def log_q(self, x, z, factor=1.0):
         """`log q(z | x)` of one example and one binary state, group by group; of q flattened by `factor`."""
@@ -46,7 +56,7 @@ class Parts:
 @every_depth
 def test_enumerated_q_sums_to_one_and_sample_returns_it(num_groups, shared):
     parts = Parts(num_groups, shared)
-    z, log_q = parts.posterior.sample(X, num_samples=20, seed=SEED)
+    z, log_q = parts.sample(20)
     assert z.shape == [20, 3, 4]
     assert set(np.unique(z)) == {0, 1}
     for b, x in enumerate(X):
@@ -64,7 +74,7 @@ def test_samples_follow_the_enumerated_q(num_groups, shared):
     probability above 0.999.
     """
     parts, num_samples, level = Parts(num_groups, shared), 20_000, 1e-5 / 3
-    z, _ = parts.posterior.sample(X, num_samples=num_samples, seed=SEED)
+    z, _ = parts.sample(num_samples)
     for b, x in enumerate(X):
         q = parts.enumerated(x)
         counts = np.bincount(reference.state_number(z[:, b].numpy()), minlength=16)
@@ -79,13 +89,15 @@ def test_samples_follow_the_enumerated_q(num_groups, shared):
 
 @every_depth
 def test_draws_are_exact_samples_with_weights_of_one(num_groups):
-    posterior = Parts(num_groups).posterior
-    draws, (z, log_q) = (method(X, num_samples=7, seed=SEED) for method in (posterior.draw, posterior.sample))
+    parts = Parts(num_groups)
+    posterior, encoding = parts.posterior, parts.encode()
+    draws, (z, log_q) = (method(encoding, num_samples=7, seed=SEED) for method in (posterior.draw, posterior.sample))
     np.testing.assert_array_equal(draws.z, z)
     np.testing.assert_array_equal(draws.log_q, log_q)
     np.testing.assert_array_equal(draws.log_weights, np.zeros([7, 3]))
-    posterior.anneal_for(3)  # nothing to set
-    np.testing.assert_array_equal(posterior.draw(X, num_samples=7, seed=SEED).z, z)
+    again = posterior.draw(encoding, num_samples=7, seed=SEED, num_temperatures=3)  # of which there are none
+    np.testing.assert_array_equal(again.z, z)
+    assert not posterior.is_annealed
 
 
 @every_depth
@@ -96,8 +108,7 @@ def test_flattened_draws_are_a_mixture(num_groups):
     one, and from one in place of q, are noticed with a probability above 0.999.
     """
     parts, factors, num_samples = Parts(num_groups), [1.0, 2.0, 5.0], 60_000
-    parts.posterior.flatten_by(factors)
-    draws = parts.posterior.draw(X, num_samples=num_samples, seed=SEED)
+    draws = parts.posterior.draw(parts.encode(), num_samples=num_samples, seed=SEED, flattening=factors)
     number, level = reference.state_number(draws.z.numpy()), 1e-5 / 9
     for b, x in enumerate(X):
         q = np.stack([parts.enumerated(x, factor) for factor in factors])
@@ -122,7 +133,7 @@ def test_relaxed_sample_matches_numpy(num_groups, shared):
         return reference_models.pwl(logits, reference_models.uniform([2, 3, size], seeds[number]), BETA)
 
     zeta, logits = reference_models.directed(parts.weights, tiny.MEAN_PIXEL, X, draw, num_samples=2, training=True)
-    sample = parts.posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains="untouched")
+    sample = parts.sample_relaxed(chains="untouched")
     np.testing.assert_allclose(sample.logits, logits, atol=1e-4)
     np.testing.assert_allclose(sample.zeta, zeta, atol=1e-4)
     assert np.mean((zeta > 0) & (zeta < 1)) > 0.2
@@ -136,10 +147,10 @@ def test_relaxed_sample_matches_numpy(num_groups, shared):
 @pytest.mark.parametrize(("num_groups", "shared"), [(1, True), (2, True), (4, True), (2, False)])
 def test_groups_depend_on_earlier_groups_only(num_groups, shared):
     """The Jacobian of zeta and of the logits in the groups' biases is block-triangular, the lower blocks full."""
-    posterior, size = Parts(num_groups, shared).posterior, 4 // num_groups
-    biases = [layer.bias.value for layer in posterior.group_outputs]
+    parts, size = Parts(num_groups, shared), 4 // num_groups
+    biases = [layer.bias.value for layer in parts.posterior.group_heads]
     with tf.GradientTape(persistent=True) as tape:
-        sample = posterior.sample_relaxed(X, num_samples=50, seed=SEED, chains=None)
+        sample = parts.sample_relaxed(50)
         totals = [tf.reduce_sum(units, axis=[0, 1]) for units in (sample.zeta, sample.logits)]  # [units]
     for source, bias in enumerate(biases):
         for total in totals:
@@ -155,8 +166,8 @@ def test_groups_depend_on_earlier_groups_only(num_groups, shared):
 def test_parameters_are_the_logits_given_a_sample(num_groups):
     """Of all units; those of one group do not depend on the sample."""
     parts = Parts(num_groups)
-    logits = parts.posterior.parameters(X, seed=SEED)["logits"].numpy().astype(float)
-    z, log_q = parts.posterior.sample(X, num_samples=1, seed=SEED)
+    logits = parts.posterior.parameters(parts.encode(), seed=SEED)["logits"].numpy().astype(float)
+    z, log_q = parts.sample(1)
     np.testing.assert_allclose(reference_models.log_bernoulli(z[0].numpy(), logits), log_q[0], rtol=1e-5)
     assert parts.posterior.is_amortized_whole == (num_groups == 1)
     if num_groups == 1:
@@ -182,7 +193,7 @@ def test_networks_are_shared_or_not(shared):
 def test_densities_of_relaxed_units_are_those_of_their_groups(shared):
     """Gaussian integral, four groups with scales and shifts of their own: every unit by its formula."""
     parts, outputs = Parts(4, shared, "dvaes_gauss_int"), []
-    sample = parts.posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None)
+    sample = parts.sample_relaxed()
     zeta = sample.zeta.numpy().astype(float)
 
     def draw(number, group_outputs):
@@ -201,16 +212,17 @@ def test_densities_of_relaxed_units_are_those_of_their_groups(shared):
 
 
 def test_a_transform_has_no_densities():
-    assert Parts(2).posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None).log_components == ()
+    assert Parts(2).sample_relaxed().log_components == ()
 
 
 @pytest.mark.parametrize(("name", "shared"), [("pwl", True), ("dvaes_gauss_int", False)])
 def test_a_frozen_sample_is_a_function_of_zeta_alone(name, shared):
     """The same densities; no derivative in the encoder but through zeta; moving averages stay where they are."""
-    posterior = Parts(2, shared, name).posterior
+    parts = Parts(2, shared, name)
+    posterior = parts.posterior
     variables = [variable.value for variable in posterior.trainable_variables]
     with tf.GradientTape(persistent=True) as tape:
-        sample = posterior.sample_relaxed(X, num_samples=2, seed=SEED, chains=None)
+        sample = parts.sample_relaxed()
         sample = sample._replace(zeta=tf.stop_gradient(sample.zeta))
         tape.watch(sample.zeta)
         averages = [variable.numpy() for variable in posterior.non_trainable_variables]

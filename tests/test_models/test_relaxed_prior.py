@@ -9,7 +9,7 @@ from reference import finite_differences
 from scipy import special, stats
 
 from models.relaxations import LogComponents
-from models.relaxed_prior import gaussian_integral, overlapping_bound, positive_definite_beta, smallest_eigenvalue
+from models.relaxed_prior import GaussianIntegralPrior, gaussian_integral, overlapping_bound, smallest_eigenvalue
 from samplers.rbm import RBM
 
 N, M = 3, 2
@@ -114,8 +114,8 @@ def exact_gaussian_integral(machine, zeta, beta, log_z=None):
 @pytest.mark.parametrize("beta", [6.0, 40.0])
 def test_gaussian_integral_is_the_enumerated_density(beta):
     zeta = 2 * ZETA - 0.5
-    rbm, log_z = as_rbm(PRIOR), tf.constant(LOG_Z)
-    value = gaussian_integral(rbm, tf.constant(zeta), log_z, beta=tf.constant(beta, tf.float64))
+    prior = GaussianIntegralPrior(as_rbm(PRIOR), tf.constant(beta, tf.float64))
+    value = gaussian_integral(prior, tf.constant(zeta), tf.constant(LOG_Z))
     for index in np.ndindex(2, 3):
         np.testing.assert_allclose(value[index], exact_gaussian_integral(PRIOR, zeta[index], beta), rtol=1e-9)
 
@@ -126,7 +126,8 @@ def test_gaussian_integral_gradients():
     rbm, variable = as_rbm(PRIOR), tf.constant(zeta)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([rbm, variable])
-        value = gaussian_integral(rbm, variable, tf.constant(LOG_Z), beta=tf.constant(beta, tf.float64))
+        prior = GaussianIntegralPrior(rbm, tf.constant(beta, tf.float64))
+        value = gaussian_integral(prior, variable, tf.constant(LOG_Z))
     wanted = finite_differences(lambda z: exact_gaussian_integral(PRIOR, z, beta), zeta)
     np.testing.assert_allclose(tape.gradient(value, variable), wanted, rtol=1e-6, atol=1e-8)
     for number, gradient in enumerate(tape.gradient(value, rbm)):
@@ -146,7 +147,7 @@ def test_beta_keeps_the_matrix_positive_definite(shape, scale):
     whole = np.block([[np.zeros([shape[0]] * 2), w], [w.T, np.zeros([shape[1]] * 2)]])
     smallest = np.linalg.eigvalsh(whole)[0]
     np.testing.assert_allclose(smallest_eigenvalue(as_rbm(machine)), smallest, rtol=1e-10)
-    beta = float(positive_definite_beta(as_rbm(machine), 30.0))
+    beta = float(GaussianIntegralPrior.smoothing(as_rbm(machine), least_beta=30.0).beta)
     np.testing.assert_allclose(beta, max(30.0, 5 - smallest), rtol=1e-10)
     assert np.linalg.eigvalsh(whole + beta * np.eye(sum(shape)))[0] > 5 - 1e-9
     assert (beta > 30) == (scale == 30.0)
@@ -157,11 +158,18 @@ def test_no_gradient_flows_through_beta_and_none_is_undefined():
     rbm = RBM(tf.zeros([3]), tf.zeros([3]), tf.zeros([3, 3]))
     with tf.GradientTape() as tape:
         tape.watch(rbm)
-        beta = positive_definite_beta(rbm, 2.0)
-        value = gaussian_integral(rbm, tf.ones([6]), tf.constant(0.0), beta=beta)
-    np.testing.assert_array_equal(beta, 5)
+        prior = GaussianIntegralPrior.smoothing(rbm, least_beta=2.0)
+        value = gaussian_integral(prior, tf.ones([6]), tf.constant(0.0))
+    np.testing.assert_array_equal(prior.beta, 5)
     for gradient in tape.gradient(value, rbm):
         assert np.all(np.isfinite(gradient))
+
+    rbm = as_rbm(reference.machine(3, 3, 3, scale=30.0))  # beta is above the least, a function of W
+    with tf.GradientTape() as tape:
+        tape.watch(rbm)
+        beta = GaussianIntegralPrior.smoothing(rbm, least_beta=2.0).beta
+    assert beta > 30
+    assert tape.gradient(beta, rbm, unconnected_gradients="none") == RBM(None, None, None)
 
 
 def test_float32_at_published_size():
@@ -170,10 +178,10 @@ def test_float32_at_published_size():
     zeta = np.random.default_rng(6).normal(0.5, 0.5, size=[1, 4, 200])
 
     def densities(rbm, zeta):
-        beta = positive_definite_beta(rbm, 40.0)
+        prior = GaussianIntegralPrior.smoothing(rbm, least_beta=40.0)
         zero, extra = tf.zeros([], zeta.dtype), tf.math.log_sigmoid(-zeta)
         bound = overlapping_bound(rbm, LogComponents(extra, extra + zeta), zero)
-        return gaussian_integral(rbm, zeta, zero, beta=beta), bound
+        return gaussian_integral(prior, zeta, zero), bound
 
     single, double = (
         function(RBM(*(tf.constant(p, dtype) for p in machine)), tf.constant(zeta, dtype))

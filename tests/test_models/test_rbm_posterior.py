@@ -13,9 +13,9 @@ import tensorflow as tf
 import tiny
 from scipy import stats
 
+from dvae.compiling import compiled
 from models import rbm_posterior
 from models.autoencoder import DiscreteVAE
-from models.divergences import rbm_to_rbm_without_log_z_phi
 from models.likelihood import BernoulliLikelihood
 from models.networks import LayerFactory
 from models.prior import RBMPrior
@@ -33,14 +33,15 @@ LEVEL = 1e-5
 
 
 def make_model(*, num_relaxed_sweeps=1):
-    factory = LayerFactory(hidden_units=3, weight_decay=0.0, seeds=keras.random.SeedGenerator(0))
-    mean_pixel, sizes = tf.constant(tiny.MEAN_PIXEL), {"num_left": N, "num_right": M, "num_hidden_layers": 2}
-    sweeps = {"num_gibbs_sweeps": S, "num_relaxed_sweeps": num_relaxed_sweeps}
+    seeds = keras.random.SeedGenerator(0)
+    layers = LayerFactory(hidden_units=3, weight_decay=0.0, momentum=0.99, epsilon=0.01, seeds=seeds)
+    common = {"layers": layers, "mean_pixel": tiny.MEAN_PIXEL}
+    sizes = {"num_left": N, "num_right": M, "num_gibbs_sweeps": S, "num_relaxed_sweeps": num_relaxed_sweeps}
+    encoder, decoder = layers.hidden_stack(6, 2, name="encoder"), layers.hidden_stack(N + M, 1, name="decoder")
     model = DiscreteVAE(
         prior=RBMPrior(N, M),
-        posterior=RBMPosterior(factory, PiecewiseLinear(1.0), mean_pixel=mean_pixel, **sizes, **sweeps),
-        likelihood=BernoulliLikelihood(factory, mean_pixel=mean_pixel, num_units=N + M, num_hidden_layers=1),
-        divergence=rbm_to_rbm_without_log_z_phi,
+        posterior=RBMPosterior(encoder, PiecewiseLinear(1.0), **common, **sizes),
+        likelihood=BernoulliLikelihood(decoder, **common, num_units=N + M),
     )
     reference_models.randomize(model, 3, scale=0.3)
     return model
@@ -60,14 +61,14 @@ def machines(x, *, training=False):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_parameters_match_loops(posterior, training):
-    rbm = posterior.rbm(X, training=training)
+    rbm = posterior.encode(X, training=training)
     assert [list(parameter.shape) for parameter in rbm] == [[3, N], [3, M], [3, N, M]]
     for b, machine in enumerate(machines(X, training=training)):
         for actual, wanted in zip(reference.member(rbm, b), machine, strict=True):
             np.testing.assert_allclose(actual, wanted, atol=2e-5)
     if not training:
         assert posterior.is_amortized_whole
-        for name, parameter in posterior.parameters(X, seed=SEED).items():
+        for name, parameter in posterior.parameters(rbm, seed=SEED).items():
             np.testing.assert_array_equal(parameter, getattr(rbm, name))
 
 
@@ -78,7 +79,7 @@ def test_machine_is_an_ising_model(posterior):
     """
     inputs = reference_models.hidden(WEIGHTS, "encoder/hidden", X - tiny.MEAN_PIXEL, training=False)
     fields = reference_models.dense(WEIGHTS, "encoder/outputs", inputs)[:, : N + M]
-    rbm = posterior.rbm(X, training=False)
+    rbm = posterior.encode(X, training=False)
     for b in range(3):
         machine = tuple(parameter.numpy().astype(float) for parameter in reference.member(rbm, b))
         energies = np.array([reference.energy(machine, z[:N], z[N:]) for z in STATES])
@@ -111,9 +112,8 @@ def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior, facto
     of 15 % in the estimate of p(x), and samples without their weights in that of E_q, are more than 7 standard errors
     away.
     """
-    posterior.anneal_for(1)
-    posterior.flatten_by(factors)
-    draws = posterior.draw(COPIES, num_samples=4500, seed=SEED)
+    encoding = posterior.encode(COPIES, training=False)
+    draws = posterior.draw(encoding, num_samples=4500, seed=SEED, flattening=factors, num_temperatures=1)
     z, log_q, log_weights = (np.asarray(part, float) for part in draws)
     if len(factors) == 1:
         np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=0), 1, rtol=1e-5)
@@ -138,11 +138,9 @@ def test_ais_draws_are_unbiased_for_p_of_x_and_consistent_for_q(posterior, facto
 
 def test_weights_of_flattened_draws_match_loops(posterior):
     """`log v - log Z_f + log q - log mixture` of every draw, from AIS of each flattened machine."""
-    factors = np.array([1.0, 3.0])
-    posterior.anneal_for(2)
-    posterior.flatten_by(factors)
-    z, log_q, log_weights = (np.asarray(part, float) for part in posterior.draw(X, num_samples=8, seed=SEED))
-    machine = posterior.rbm(X, training=False)
+    factors, machine = np.array([1.0, 3.0]), posterior.encode(X, training=False)
+    draws = posterior.draw(machine, num_samples=8, seed=SEED, flattening=factors, num_temperatures=2)
+    z, log_q, log_weights = (np.asarray(part, float) for part in draws)
     flattened = type(machine)(*(tf.stack([parameter, parameter / 3]) for parameter in machine))
     betas = tf.constant([0.0, 0.5, 1.0], tf.float64)
     annealed = annealed_importance.sample(flattened, biases_base(flattened), betas=betas, num_chains=4, seed=SEED)
@@ -164,8 +162,8 @@ def test_samples_follow_the_enumerated_q(posterior, monkeypatch):
     False-failure rate 1e-5 together. Power: draws that are not resampled fail by far, in spite of the sweep.
     """
     monkeypatch.setattr(rbm_posterior, "_SWEEPS_AFTER_RESAMPLING", 1)
-    posterior.anneal_for(1)
-    z, log_q = posterior.sample(COPIES, num_samples=400, seed=SEED)
+    encoding = posterior.encode(COPIES, training=False)
+    z, log_q = posterior.sample(encoding, num_samples=400, seed=SEED, num_temperatures=1)
     q, number = reference.joint(machines(X)[0]).ravel(), reference.state_number(z.numpy())
     np.testing.assert_allclose(log_q, np.log(q)[number], atol=0.3)  # log Z_phi by AIS
     frequencies = np.array([np.bincount(column, minlength=32) / 400 for column in number.T])
@@ -173,29 +171,32 @@ def test_samples_follow_the_enumerated_q(posterior, monkeypatch):
     assert t_test(frequencies[:, common], q[common]).min() > LEVEL / common.sum()
 
 
-def test_anneal_for_sets_the_number_of_temperatures_of_a_traced_draw(posterior):
-    """An exported model is told to anneal longer after it was traced."""
-    draw = tf.function(lambda: posterior.draw(X, num_samples=20, seed=SEED))
-    rbm = posterior.rbm(X, training=False)
-    assert int(posterior.num_temperatures) == 500
+def test_number_of_temperatures_is_that_of_each_call_of_a_traced_draw(posterior):
+    """An exported model is told how long to anneal after it was traced; 500 where nothing is said."""
+    rbm = posterior.encode(X, training=False)
+    draw = tf.function(
+        lambda number: posterior.draw(rbm, num_samples=20, seed=SEED, num_temperatures=number),
+        input_signature=[tf.TensorSpec([], tf.int32)],
+    )
     log_weights = {}
-    for number in (50, 1):
-        posterior.anneal_for(number)
-        log_weights[number] = draw().log_weights.numpy()
+    for number in (500, 50, 1):
+        log_weights[number] = draw(tf.constant(number)).log_weights.numpy()
         betas = tf.constant(np.linspace(0, 1, number + 1))
         wanted = annealed_importance.sample(rbm, biases_base(rbm), betas=betas, num_chains=20, seed=SEED)
         np.testing.assert_allclose(log_weights[number], wanted.log_weights - wanted.log_z, atol=1e-4)
     assert draw.experimental_get_tracing_count() == 1
-    assert log_weights[1].std() > 2 * log_weights[50].std()
+    assert log_weights[1].std() > 2 * log_weights[50].std() > 4 * log_weights[500].std()
+    unsaid = posterior.draw(rbm, num_samples=20, seed=SEED).log_weights
+    np.testing.assert_allclose(unsaid, log_weights[500], atol=1e-6)
+    assert posterior.is_annealed
 
 
 def test_relaxed_sample_matches_numpy():
     """Binary sweeps, then t = 2 relaxed ones, with the uniforms of the code's seeds; 2 samples of 3 examples."""
     model = make_model(num_relaxed_sweeps=2)
     chains = np.random.default_rng(8).integers(0, 2, [2, 3, N]).astype(np.float32)
-    sample = tf.function(model.posterior.sample_relaxed, jit_compile=True)(
-        tf.constant(X), num_samples=2, seed=SEED, chains=tf.constant(chains)
-    )
+    encoding = compiled(model.posterior.encode)(tf.constant(X), training=True)
+    sample = compiled(model.posterior.sample_relaxed)(encoding, num_samples=2, seed=SEED, chains=tf.constant(chains))
     gibbs_seed, relaxed_seed = reference_models.split(SEED, 2)
     uniforms = reference_models.sweep_uniforms(M, N, [3], 2, seed=gibbs_seed, num_sweeps=S)
     rhos = []
@@ -217,10 +218,11 @@ def test_relaxed_sample_matches_numpy():
 def test_gradient_flows_through_the_relaxed_sweeps_only(posterior):
     """From the samples to every parameter of the encoder; from the chains to none, nor from samples to old chains."""
     chains = tf.constant(np.random.default_rng(8).integers(0, 2, [1, 3, N]).astype(np.float32))
-    encoder = [posterior.outputs.kernel.value, posterior.outputs.bias.value, posterior.coupling_norm.gamma.value]
+    encoder = [posterior.head.kernel.value, posterior.head.bias.value, posterior.coupling_norm.gamma.value]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(chains)
-        sample = posterior.sample_relaxed(tf.constant(X), num_samples=1, seed=SEED, chains=chains)
+        encoding = posterior.encode(X, training=True)
+        sample = posterior.sample_relaxed(encoding, num_samples=1, seed=SEED, chains=chains)
     largest = lambda *of: [np.abs(g).max() for g in tape.gradient(*of, unconnected_gradients="zero")]  # noqa: E731
     for target in sample.zeta, sample.means:
         assert min(largest(target, encoder)) > 1e-4

@@ -1,27 +1,26 @@
 """Every relaxation that transforms a uniform has its formula, its quantile, its monotony and its gradient."""
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
 
 import numpy as np
 import pytest
-import reference_models
+import reference
 import tensorflow as tf
-from test_mixtures import MIXTURES
+from relaxation_cases import MIXTURES, TRANSFORMS
 
 import models
+from models.mixtures import GaussianIntegral
 from models.relaxations import Concrete, PiecewiseLinear, Relaxation, SpikeAndExponential
 
-CASES = {
-    PiecewiseLinear: reference_models.pwl,
-    Concrete: reference_models.concrete,
-    SpikeAndExponential: reference_models.spike_and_exponential,
-}
-every_relaxation = pytest.mark.parametrize("relaxation", CASES, ids=lambda relaxation: relaxation.__name__)
+every_relaxation = pytest.mark.parametrize("relaxation", TRANSFORMS, ids=lambda relaxation: relaxation.__name__)
 # Those with values on both sides of 1/2 in the binary proportions; the spike has them at and above 0.
 centred = pytest.mark.parametrize("relaxation", [PiecewiseLinear, Concrete], ids=lambda r: r.__name__)
 every_beta = pytest.mark.parametrize("beta", [0.5, 1.0, 4.0, 10.0])
+# The Gaussian integral has no sharpness of its own: its scales are trained.
+FROZEN = [relaxation for relaxation in (*TRANSFORMS, *MIXTURES) if relaxation is not GaussianIntegral]
 
 LOGITS = np.array([-30.0, -6.0, -2.0, -0.5, 0.0, 1e-3, 1.0, 3.0, 9.0, 30.0])
 RHO = np.array([0.0, 2**-24, 1e-5, 0.01, 0.2, 0.49, 0.5, 0.51, 0.8, 0.99, 1 - 1e-5, 1 - 2**-24])
@@ -36,7 +35,19 @@ def test_every_relaxation_has_a_case():
     for module in pkgutil.iter_modules(models.__path__, "models."):
         importlib.import_module(module.name)
     concrete = {relaxation for relaxation in descendants(Relaxation) if not inspect.isabstract(relaxation)}
-    assert concrete == set(CASES) | set(MIXTURES), "add the new relaxation to CASES, or to MIXTURES in test_mixtures"
+    assert concrete == {*TRANSFORMS, *MIXTURES}, "add the new relaxation to tests/helpers/relaxation_cases.py"
+
+
+@pytest.mark.parametrize("relaxation", FROZEN, ids=lambda r: r.__name__)
+def test_a_relaxation_cannot_be_changed(relaxation):
+    """A compiled step would go on with the old sharpness."""
+    made = relaxation(2.0)
+    for name in ("beta", "other"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, name, 3.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del made.beta
+    assert made.beta == 2.0
 
 
 @every_beta
@@ -47,7 +58,7 @@ def test_formula(relaxation, beta):
     The slope is at most 25 beta for PWL, and `(e^beta - 1) e^(-beta zeta) / (beta q)` for the spike. For Concrete
     float32's `1 - 1e-5` is off by 3e-8, 0.3 % of its distance to 1.
     """
-    wanted = CASES[relaxation](*GRID, beta)
+    wanted = TRANSFORMS[relaxation](*GRID, beta)
     zeta = relaxation(beta).transform(*map(tf.constant, GRID))
     np.testing.assert_allclose(zeta, wanted, rtol=1e-9, atol=1e-12)
     zeta = relaxation(beta).transform(*(tf.constant(grid, tf.float32) for grid in GRID)).numpy()
@@ -109,7 +120,7 @@ def test_gradient_in_the_logits(relaxation, beta):
     """Against central differences, at random points (none of which lies within the step of a kink)."""
     rng, step = np.random.default_rng(0), 1e-5
     logits, rho = rng.normal(scale=3, size=1000), rng.uniform(size=1000)
-    formula = CASES[relaxation]
+    formula = TRANSFORMS[relaxation]
     wanted = (formula(logits + step, rho, beta) - formula(logits - step, rho, beta)) / (2 * step)
     np.testing.assert_allclose(gradient(relaxation(beta), logits, rho), wanted, rtol=1e-6, atol=1e-8)
     assert np.mean(wanted > 0.01) > 0.05  # most points are not saturated, or the test would be empty
@@ -149,7 +160,7 @@ def test_sample_transforms_uniforms_of_its_seed(relaxation):
     for dtype in (tf.float32, tf.float64):
         logits, seed = tf.random.stateless_normal([3, 4, 5], [1, 1], dtype=dtype), tf.constant([2, 3])
         zeta = relaxation(2.0).sample(logits, seed)
-        rho = tf.random.stateless_uniform([3, 4, 5], seed, dtype=dtype)
-        np.testing.assert_allclose(zeta, CASES[relaxation](logits.numpy(), rho.numpy(), 2.0), atol=1e-5)
+        rho = reference.uniform((3, 4, 5), seed.numpy(), double=dtype == tf.float64)
+        np.testing.assert_allclose(zeta, TRANSFORMS[relaxation](logits.numpy(), rho, 2.0), atol=1e-5)
         assert zeta.dtype == dtype
         assert np.any(zeta != relaxation(2.0).sample(logits, tf.constant([2, 4])))

@@ -74,15 +74,15 @@ def _layers(prefix, stack):
 def _named_layers(model):
     posterior = getattr(model, "posterior", None)
     if posterior is not None:
-        yield from _layers("encoder/hidden", posterior.context if hasattr(posterior, "context") else posterior.hidden)
-    yield from _layers("decoder/hidden", model.likelihood.hidden)
-    yield "decoder/outputs", model.likelihood.outputs
+        yield from _layers("encoder/hidden", posterior.encoder)
+    yield from _layers("decoder/hidden", model.likelihood.decoder)
+    yield "decoder/outputs", model.likelihood.head
     if posterior is None:
         return
     if hasattr(posterior, "coupling_norm"):
-        yield from [("encoder/outputs", posterior.outputs), ("encoder/coupling", posterior.coupling_norm)]
+        yield from [("encoder/outputs", posterior.head), ("encoder/coupling", posterior.coupling_norm)]
     else:
-        for number, layer in enumerate(posterior.group_outputs):
+        for number, layer in enumerate(posterior.group_heads):
             yield from _layers(f"encoder/group/{number}/hidden", posterior.group_hidden[number])
             yield f"encoder/group/{number}", layer
             if hasattr(posterior.relaxations[number], "weights"):
@@ -157,6 +157,13 @@ def log_likelihood(weights, mean_pixel, x, z, *, training):
     return log_bernoulli(x, logits.reshape([*np.shape(z)[:-1], -1]))
 
 
+def mean_images(weights, mean_pixel, z):
+    """`E[x | z]`, `[rows, D]`, moving averages in use."""
+    mean = np.clip(np.asarray(mean_pixel, float), 0.001, 0.999)
+    rows = hidden(weights, "decoder/hidden", z, training=False)
+    return sigmoid(dense(weights, "decoder/outputs", rows) + np.log(mean / (1 - mean)))
+
+
 def prior_of(weights):
     return weights["prior/a"], weights["prior/b"], weights["prior/W"]
 
@@ -195,6 +202,19 @@ def rbm_posterior(weights, mean_pixel, x, num_left, num_right, *, training):
     return machines
 
 
+def log_posterior(weights, mean_pixel, x, *, num_units, num_groups):
+    """`log q(z | x)` of every state (of an RBM with as many units left as right), `[2^units, B]`."""
+    states = np.repeat(reference.all_states(num_units)[:, None], len(x), axis=1)
+    if "encoder/coupling/gamma" in weights:
+        sides = num_units // 2, num_units // 2
+        machines = rbm_posterior(weights, mean_pixel, x, *sides, training=False)
+        return np.stack([np.log(reference.joint(machine)).ravel() for machine in machines], axis=1)
+    groups = np.split(states, num_groups, axis=-1)
+    draw = lambda number, _: groups[number]  # noqa: E731
+    _, logits = directed(weights, mean_pixel, x, draw, num_samples=len(states), training=False)
+    return log_bernoulli(states, logits)
+
+
 def gibbs_sweeps(machine, left, uniforms):
     """`left [N]`, one row of `uniforms [sweeps, M + N]` a sweep: right units first. A unit is on if u < p."""
     a, b, w = machine
@@ -221,26 +241,15 @@ def energies(machines, z):
     return np.array(rows)
 
 
-# Random numbers as XLA-compiled code draws them: other ones than TensorFlow draws from the same seed without XLA.
-
-
-@tf.function(jit_compile=True)
-def _uniform(shape, seed, dtype):
-    return tf.random.stateless_uniform(shape, seed, dtype=dtype)
+# Random numbers as the project draws them, by NumPy's own Threefry; seeds are split by TensorFlow.
 
 
 def uniform(shape, seed, *, dtype=tf.float32):
-    return _uniform(tuple(shape), seed, dtype).numpy().astype(float)
+    return reference.uniform(tuple(shape), np.asarray(seed), double=dtype == tf.float64)
 
 
-@tf.function(jit_compile=True)
 def split(seed, num):
-    return tf.unstack(tf.random.split(seed, num))
-
-
-@tf.function(jit_compile=True)
-def _words(shape, seed):
-    return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="threefry")
+    return tf.unstack(tf.random.split(seed, num, alg="philox"))
 
 
 def sweep_uniforms(num_right, num_left, batch, num_chains, *, seed, num_sweeps):
@@ -248,7 +257,7 @@ def sweep_uniforms(num_right, num_left, batch, num_chains, *, seed, num_sweeps):
     [seed] = split(seed, 1)
     sweeps = []
     for i in range(num_sweeps):
-        words = _words((*batch, max(num_right, num_left), num_chains), seed + tf.constant([0, i])).numpy()
+        words = reference.words((*batch, max(num_right, num_left), num_chains), seed.numpy() + np.array([0, i]))
         right, left = words[..., :num_right, :] % 65536, words[..., :num_left, :] // 65536
         sweeps.append((np.concatenate([right, left], axis=-2) + 0.5) / 65536)
     return np.stack(sweeps)

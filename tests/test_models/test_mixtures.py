@@ -7,24 +7,12 @@ import pytest
 import reference
 import reference_models
 import tensorflow as tf
+from relaxation_cases import MIXTURES
 from scipy import integrate, optimize, stats
 
-from models.mixtures import (
-    Gaussian,
-    GaussianIntegral,
-    OverlappingExponential,
-    PowerFunction,
-    UniformExponential,
-)
+from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction
 
 FREE_SCALES = np.array([1.0, -0.6, 0.1])
-MIXTURES = {
-    OverlappingExponential: reference_models.exponential,
-    UniformExponential: reference_models.uniform_exponential,
-    PowerFunction: reference_models.power_function,
-    Gaussian: reference_models.gaussian,
-    GaussianIntegral: reference_models.gaussian_integral,
-}
 every_mixture = pytest.mark.parametrize("mixture", MIXTURES, ids=lambda mixture: mixture.__name__)
 every_beta = pytest.mark.parametrize("beta", [1.5, 8.0, 40.0])
 EDGE = 2.0**-24

@@ -1,4 +1,4 @@
-"""The dense / batch normalisation / tanh stack: values, moving averages, penalties, initial values."""
+"""Networks: the dense / batch normalisation / tanh stack, its averages, penalties and initial weights."""
 
 import keras
 import numpy as np
@@ -7,8 +7,9 @@ import reference_models
 import tensorflow as tf
 import tiny
 
-from dvae.systems import SYSTEMS, build_model
-from models.networks import LayerFactory
+from dvae.building import build_autoencoder
+from dvae.systems import SYSTEMS, training_objective
+from models.networks import LayerFactory, feature_width
 
 X = np.random.default_rng(0).integers(0, 2, [7, 6]).astype(np.float32)
 every_system = pytest.mark.parametrize("name", SYSTEMS)
@@ -17,14 +18,15 @@ every_encoder = pytest.mark.parametrize("name", ["dvaess", "pwl", "dvaes_gauss_i
 
 
 def factory(seed=0, hidden_units=3):
-    return LayerFactory(hidden_units=hidden_units, weight_decay=0.1, seeds=keras.random.SeedGenerator(seed))
+    seeds = keras.random.SeedGenerator(seed)
+    return LayerFactory(hidden_units=hidden_units, weight_decay=0.1, momentum=0.99, epsilon=0.01, seeds=seeds)
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("num_layers", [0, 1, 2])
 def test_stack_matches_numpy(num_layers, training):
     """Layer by layer and unit by unit: statistics of the batch in training, moving averages otherwise."""
-    stack, rng = factory().hidden_stack(6, num_layers), np.random.default_rng(1)
+    stack, rng = factory().hidden_stack(6, num_layers, name="hidden"), np.random.default_rng(1)
     for variable in stack.weights:
         variable.assign(rng.uniform(0.3, 1.5, variable.shape) * rng.choice([-1, 1] if "mean" in variable.name else [1]))
     layers = [[w.numpy().astype(float) for w in layer.weights] for layer in stack.layers if layer.weights]
@@ -37,14 +39,7 @@ def test_stack_matches_numpy(num_layers, training):
             new[:, unit] = np.tanh(gamma[unit] * (inputs - centre) / np.sqrt(spread + 1e-2) + beta[unit])
         wanted = new
     np.testing.assert_allclose(stack(X, training=training), wanted, atol=2e-6)
-    assert stack.num_outputs == wanted.shape[1]
-
-
-def sample_relaxed(model, x, num_samples=1):
-    chains = tf.zeros([num_samples, len(x), model.posterior.chain_units])
-    return model.posterior.sample_relaxed(
-        tf.constant(x), num_samples=num_samples, seed=tf.constant([1, 2]), chains=chains
-    )
+    assert feature_width("encoder", stack, 6) == wanted.shape[1]
 
 
 def moving_averages(model):
@@ -53,10 +48,10 @@ def moving_averages(model):
 
 @every_encoder
 def test_training_moves_the_averages_by_one_hundredth(name):
-    """By the batch's mean and (biased) variance, through `sample_relaxed` and `log_prob`; the decoder sees K B rows."""
+    """By the batch's mean and (biased) variance, through `encode` and `log_prob`; the decoder sees K B rows."""
     model = tiny.model(name)
     before, num_samples = reference_models.weights_of(model), 2
-    zeta = sample_relaxed(model, X, num_samples).zeta
+    zeta = tiny.sample_relaxed(model, X, num_samples).zeta
     assert moving_averages(model)["decoder/hidden/0/norm/moving_mean"] == pytest.approx(
         before["decoder/hidden/0/norm/moving_mean"], abs=0
     )
@@ -82,12 +77,19 @@ def test_training_moves_the_averages_by_one_hundredth(name):
 @every_encoder
 def test_evaluation_leaves_the_averages_alone(name):
     model = tiny.model(name)
-    before = moving_averages(model)
-    draws = model.posterior.draw(X, num_samples=2, seed=tf.constant([1, 2]))
-    model.posterior.sample(X, num_samples=2, seed=tf.constant([1, 2]))
-    model.posterior.parameters(X, seed=tf.constant([1, 2]))
-    model.log_joint(X, draws.z, tf.constant(0.0))
-    model.likelihood.logits(draws.z, training=False)
+    before, seed, log_z = moving_averages(model), tf.constant([1, 2]), tf.constant(0.0)
+    encoding = model.posterior.encode(X, training=False)
+    draws = model.posterior.draw(encoding, num_samples=2, seed=seed)
+    model.posterior.sample(encoding, num_samples=2, seed=seed)
+    model.posterior.parameters(encoding, seed=seed)
+    model.posterior.unnormalised_log_prob(encoding, draws.z)
+    model.log_joint(X, draws.z, log_z)
+    model.log_likelihood(X, draws, log_z)
+    model.posterior_sweeps(X, draws.z, seed, num_sweeps=tf.constant(1))
+    model.likelihood.outputs(draws.z, training=False)
+    model.likelihood.mean(draws.z, training=False)
+    model.likelihood.sample(draws.z, seed)
+    model(X)
     for key, value in moving_averages(model).items():
         np.testing.assert_array_equal(value, before[key])
 
@@ -108,14 +110,14 @@ def test_penalty_is_on_kernels_scales_and_the_priors_weights_only(name):
 
 
 @every_system
-@pytest.mark.usefixtures("uncompiled")
 def test_every_trainable_variable_has_a_gradient(name):
-    model = tiny.model(name, num_groups=1 if name == "dvaess" else 2)
+    settings = {"num_groups": 1 if name == "dvaess" else 2}
+    model = tiny.model(name, **settings)
+    objective = training_objective(tiny.config(name, **settings), model.posterior)
     with tf.GradientTape() as tape:
-        chains = tf.zeros([1, len(X), model.posterior.chain_units])
-        sample = model.posterior.sample_relaxed(X, num_samples=1, seed=tf.constant([1, 2]), chains=chains)
-        terms = model.relaxed_terms(X, sample, prior=model.prior.rbm(), log_z=tf.constant(0.0))
-        loss = tf.reduce_mean(terms.divergence - terms.log_likelihood)
+        sample = tiny.sample_relaxed(model, X)
+        divergence = objective.divergence(sample, objective.smoothed(model.prior.rbm()), tf.constant(0.0))
+        loss = tf.reduce_mean(divergence - model.likelihood.log_prob(X, sample.zeta, training=True))
     for variable, gradient in zip(
         model.trainable_variables,
         tape.gradient(loss, [variable.value for variable in model.trainable_variables]),
@@ -126,7 +128,7 @@ def test_every_trainable_variable_has_a_gradient(name):
 
 def test_initial_kernels():
     """Variance 2 / fan_in, cut at two standard deviations; each layer its own, the same for the same seed."""
-    layer = factory(hidden_units=300).dense(200, 300)
+    layer = factory(hidden_units=300).dense(200, 300, name="outputs")
     kernel = layer.kernel.numpy()
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / 200), rtol=0.015)  # 60,000 draws: 0.2 % standard error
     np.testing.assert_allclose(kernel.mean(), 0, atol=5 * np.sqrt(2 / 200 / kernel.size))  # false failures: 6e-7
@@ -139,7 +141,7 @@ def test_initial_kernels():
 def test_initial_weights_differ_between_layers_and_follow_the_seed(name):
     settings = {"num_groups": 1 if name == "dvaess" else 2}
     one, same, other = (
-        reference_models.weights_of(build_model(tiny.config(name, seed=seed, **settings), tiny.MEAN_PIXEL))
+        reference_models.weights_of(build_autoencoder(tiny.config(name, seed=seed, **settings), tiny.MEAN_PIXEL))
         for seed in (0, 0, 1)
     )
     kernels = [key for key in one if key.endswith("kernel")]
