@@ -30,8 +30,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from dvae import objectives
-from models.directed_posterior import DirectedSample
+from dvae.training import objectives
+from models.directed_posterior import DirectedEncoding, DirectedSample
 from models.divergences import (
     directed_to_rbm,
     relaxed_directed_to_rbm,
@@ -119,13 +119,14 @@ def algorithm1(
     estimator: Estimator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The exact gradient and draws of Algorithm 1's, in the posterior's biases and couplings."""
-    posterior = RBMPosterior(
-        LayerFactory(hidden_units=1, weight_decay=0.0, seeds=keras.random.SeedGenerator(0)),
+    seeds = keras.random.SeedGenerator(0)
+    posterior = RBMPosterior(  # given free parameters: its networks play no part
+        keras.layers.Identity(),
         PiecewiseLinear(beta),
-        mean_pixel=tf.zeros(PIXELS),
+        layers=LayerFactory(hidden_units=1, weight_decay=0.0, momentum=0.99, epsilon=0.01, seeds=seeds),
+        mean_pixel=np.zeros(PIXELS),
         num_left=SIDE,
         num_right=SIDE,
-        num_hidden_layers=0,
         num_gibbs_sweeps=1,
         num_relaxed_sweeps=num_relaxed_sweeps,
     )
@@ -134,7 +135,7 @@ def algorithm1(
     chains = tf.reshape(starts, [num_samples, num_draws, SIDE])
 
     def sample_of(rbm: RBM) -> RBMSample:
-        sample = RBMSample(*posterior.sweeps(rbm, chains, num_samples=num_samples, seed=tf.constant([3, 4])), rbm)
+        sample = posterior.sample_relaxed(rbm, num_samples=num_samples, seed=tf.constant([3, 4]), chains=chains)
         return posterior.frozen(sample) if estimator.is_frozen else sample
 
     draws = problem.training_gradients(problem.rbm, sample_of, estimator, num_draws)
@@ -149,11 +150,13 @@ def directed(
     num_samples = estimator.num_samples
 
     def sample_of(logits: tf.Tensor) -> DirectedSample:
+        encoding = DirectedEncoding(context=logits, outputs=logits)
         logits = tf.repeat(logits[None], num_samples, axis=0)
+        chains = logits[..., :0]
         zeta = relaxation.sample(logits, tf.constant([5, 6]))
         if estimator.is_frozen:
-            return DirectedSample(zeta, tf.stop_gradient(logits), zeta, None, None)
-        return DirectedSample(zeta, logits, tf.sigmoid(logits), None, None)
+            return DirectedSample(zeta, tf.stop_gradient(logits), zeta, chains, encoding)
+        return DirectedSample(zeta, logits, tf.sigmoid(logits), chains, encoding)
 
     def log_q(logits: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)

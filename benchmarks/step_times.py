@@ -21,11 +21,10 @@ import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
 import numpy as np
 import tensorflow as tf
 
-from dvae.config import Config
 from dvae.data import BatchOrder, make_dataset
-from dvae.problems import problem_of
-from dvae.published import fill_in
+from dvae.settings.complete import complete
 from dvae.systems import SYSTEMS
+from dvae.tasks import TASKS
 
 NUM_EXAMPLES = 50_000
 
@@ -38,9 +37,9 @@ def random_images():
 
 def runner(settings: dict, dataset) -> Callable[[int], None]:
     """A function that trains so many steps; it has compiled when it comes back."""
-    config = fill_in(Config(dataset="binarized_mnist", **settings))
-    problem = problem_of(config, dataset)
-    trainer = problem.trainer(problem.new_state())
+    config = complete({"dataset": "binarized_mnist", **settings})
+    task = TASKS[config.objective](config, dataset)
+    trainer = task.trainer(task.new_state())
     order = BatchOrder(num_examples=NUM_EXAMPLES, batch_size=config.batch_size, seed=0)
 
     def run(num_steps: int) -> None:

@@ -1,12 +1,46 @@
 """The one exception that is the user's to mend."""
 
+from __future__ import annotations
 
-class UserError(Exception):
-    """A user's mistake, said in one line: the name of the flag or file, its value, and the rule it breaks.
+from collections.abc import Mapping
+from typing import Any
 
-    The command line prints the message on stderr, without a traceback, and exits with status 2. Example:
-    `--num_latents=201: must be divisible by 2 * num_groups (2)`.
+
+class UserError(ValueError):
+    """A user's mistake, said in one line: the name of the setting, its value, and the rule it breaks.
+
+        UserError("must be divisible by 2 * num_groups (2)", num_latents=201)
+
+    Python shows `num_latents=201: must be divisible by 2 * num_groups (2)`. The command line prints
+    `--num_latents=201: ...` on stderr, without a traceback, and exits with status 2.
+
+    Args:
+      rule: what must hold. Where a mistake is in a file, the text begins with its path.
+      mentions: other settings that the rule names, each as `{name}` in its text.
+      settings: what breaks the rule, by name.
     """
 
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.splitlines()))
+    def __init__(self, rule: str, /, *, mentions: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        self._rule, self._mentions, self._settings = rule, mentions or {}, settings
+        super().__init__(self._text(_as_argument))
+
+    def on_command_line(self) -> str:
+        """The message with every setting as its flag."""
+        return self._text(_as_flag)
+
+    def _text(self, shown: Any) -> str:
+        rule = self._rule
+        for name, value in self._mentions.items():
+            rule = rule.replace("{" + name + "}", shown(name, value))
+        subject = " ".join(shown(name, value) for name, value in self._settings.items())
+        return " ".join(f"{subject}: {rule}".split()) if subject else " ".join(rule.split())
+
+
+def _as_argument(name: str, value: Any) -> str:
+    return f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}"
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    return f"--{name}={value}"

@@ -1,76 +1,109 @@
-"""The published settings, which stand in for what the user leaves out."""
+"""All numbers of the published set-ups, and nothing else: what stands in for a setting that is left out.
+
+References:
+  [DVAE##] Vahdat, Andriyash & Macready, ICML 2020. [DVAE#] Vahdat, Andriyash & Macready, arXiv:1805.07445.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from dvae.config import Config
-from dvae.systems import SYSTEMS
+# Of every network.
+BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.99, 1e-2
+ADAM_EPSILON = 1e-3
 
+# The learning rate as (fraction of training, divisor of the base rate): from there on.
+LEARNING_RATE = ((0.0, 10.0), (0.02, 1.0), (0.60, 3.0), (0.75, 10.0), (0.95, 33.0))
 
-@dataclasses.dataclass(frozen=True)
-class _Defaults:
-    num_latents: int = 200
-    num_steps: int = 1_000_000
-    valid_examples: int = 1000
-    test_samples: int = 1000  # the papers use 4000; with an RBM posterior of 200 latents that takes hours on a CPU
+# Structured prediction's entropy weight falls linearly from 1 to the least over the first fraction of training.
+LEAST_ENTROPY_WEIGHT, ENTROPY_WEIGHT_FRACTION = 0.05, 0.5
 
+# Evaluations come every so many steps; in a training that is no longer than `SHORT_TRAINING`, ten times.
+EVAL_EVERY, SHORT_TRAINING, EVALUATIONS_OF_SHORT_TRAINING = 20_000, 100_000, 10
 
-@dataclasses.dataclass(frozen=True)
-class _OfObjective:
-    hidden_layers: int = 2
-    learning_rate: float = 3e-3
-    num_latents: int | None = None
-    test_samples: int | None = None
-    iw_gradient: str | None = None
-    observed: str | None = None
-
-
-_BY_OBJECTIVE = {
-    "iw": _OfObjective(iw_gradient="dreg"),
-    "mcmc": _OfObjective(num_latents=16),
-    "structured": _OfObjective(hidden_layers=1, learning_rate=3e-4, observed="top", test_samples=4000),
+# Where data set and objective say nothing else. (The papers test with 4000 samples; with an RBM posterior of 200
+# latents that takes hours on a CPU.)
+COMMON: Mapping[str, Any] = {
+    "num_latents": 200,
+    "hidden_layers": 2,
+    "num_steps": 1_000_000,
+    "learning_rate": 3e-3,
+    "valid_examples": 1000,
+    "test_samples": 1000,
 }
 # digits and bars_and_stripes are small enough for a demonstration: their 16 latents can be enumerated, so that every
 # number can be checked.
-_BY_DATASET = {
-    "omniglot": _Defaults(valid_examples=1345),
-    "digits": _Defaults(num_latents=16, num_steps=5000, test_samples=4000),
-    "bars_and_stripes": _Defaults(num_latents=16, num_steps=5000, test_samples=4000),
+_SMALL = {"num_latents": 16, "num_steps": 5000, "test_samples": 4000}
+BY_DATASET: Mapping[str, Mapping[str, Any]] = {
+    "omniglot": {"valid_examples": 1345},
+    "digits": _SMALL,
+    "bars_and_stripes": _SMALL,
+}
+BY_OBJECTIVE: Mapping[str, Mapping[str, Any]] = {
+    "mcmc": {"num_latents": 16},
+    "structured": {"hidden_layers": 1, "learning_rate": 3e-4, "test_samples": 4000},
 }
 
 
-def fill_in(config: Config) -> Config:
-    """Replaces every `None` by the published value for model, structure, data and objective; validates the whole.
+class Beta(NamedTuple):
+    """The published sharpness of a relaxation on one data set, by the structure of the directed posterior.
 
-    Evaluations come every 20,000 steps, or every 10,000 if training has 100,000 or fewer, as published; a training of
-    fewer than 100,000 steps has ten.
-
-    Raises:
-      UserError: a setting breaks a rule.
+    Attributes:
+      linear: one group without hidden layers.
+      one_group: with hidden layers.
+      more_groups: two groups or more.
     """
-    defaults = _BY_DATASET.get(config.dataset, _Defaults())
-    num_steps = _first(config.num_steps, defaults.num_steps)
-    of_objective = _BY_OBJECTIVE.get(config.objective, _OfObjective())
-    published = dataclasses.asdict(of_objective)
-    config = dataclasses.replace(
-        config, **{name: _first(getattr(config, name), value) for name, value in published.items()}
-    )
-    system = SYSTEMS.get(config.model) if config.objective != "mcmc" else None
-    if system is not None:
-        config = dataclasses.replace(config, shared_context=_first(config.shared_context, system.shared_context))
-        config = dataclasses.replace(config, beta=_first(config.beta, system.published_beta(config)))
-    config = dataclasses.replace(
-        config,
-        num_latents=_first(config.num_latents, defaults.num_latents),
-        num_steps=num_steps,
-        valid_examples=_first(config.valid_examples, defaults.valid_examples),
-        test_samples=_first(config.test_samples, defaults.test_samples),
-        eval_every=_first(config.eval_every, 20_000 if num_steps > 100_000 else max(1, num_steps // 10)),
-    )
-    config.validate()
-    return config
+
+    linear: float
+    one_group: float
+    more_groups: float
+
+    def of(self, *, num_groups: int, hidden_layers: int) -> float:
+        """That of a structure."""
+        if num_groups > 1:
+            return self.more_groups
+        return self.one_group if hidden_layers else self.linear
 
 
-def _first(given, published):
-    return published if given is None else given
+class Betas(NamedTuple):
+    """The published sharpness of a system, on other data that of binarized MNIST.
+
+    Attributes:
+      mnist, omniglot: without shared context, or with it where nothing else was published.
+      shared_mnist, shared_omniglot: with shared context, where it was published apart.
+    """
+
+    mnist: Beta
+    omniglot: Beta
+    shared_mnist: Beta | None = None
+    shared_omniglot: Beta | None = None
+
+    def of(self, dataset: str, *, shared_context: bool, num_groups: int, hidden_layers: int) -> float:
+        """That of a data set and a structure."""
+        mnist, omniglot = self.mnist, self.omniglot
+        if shared_context and self.shared_mnist is not None and self.shared_omniglot is not None:
+            mnist, omniglot = self.shared_mnist, self.shared_omniglot
+        beta = omniglot if dataset == "omniglot" else mnist
+        return beta.of(num_groups=num_groups, hidden_layers=hidden_layers)
+
+
+def _same(beta: float) -> Beta:
+    return Beta(beta, beta, beta)
+
+
+BETAS: Mapping[str, Betas] = {
+    "dvae_spike_exp": Betas(Beta(5.0, 5.0, 4.0), Beta(4.0, 4.0, 4.0)),
+    "dvaepp_exp": Betas(Beta(12.0, 14.0, 10.0), Beta(14.0, 12.0, 10.0)),
+    "dvaepp_power": Betas(Beta(40.0, 30.0, 30.0), Beta(40.0, 40.0, 30.0)),
+    "dvaes_gauss_int": Betas(Beta(40.0, 30.0, 30.0), Beta(40.0, 30.0, 25.0)),
+    "dvaes_gauss": Betas(Beta(40.0, 30.0, 25.0), Beta(40.0, 25.0, 25.0)),
+    "dvaes_exp": Betas(Beta(12.0, 12.0, 10.0), Beta(12.0, 10.0, 8.0)),
+    "dvaes_unexp": Betas(Beta(40.0, 30.0, 16.0), Beta(40.0, 16.0, 16.0)),
+    "dvaes_power": Betas(Beta(40.0, 40.0, 30.0), Beta(40.0, 30.0, 20.0), _same(30.0), _same(30.0)),
+    "dvaess": Betas(_same(4.0), _same(3.0)),
+    "gumbolt": Betas(_same(10.0), _same(10.0)),
+    "pwl": Betas(_same(4.0), _same(3.0)),
+}
+# Whether a system was published with groups that share their hidden layers (those published both ways: True).
+SHARED_CONTEXT: Mapping[str, bool] = {name: name in ("dvaes_power", "dvaess", "gumbolt", "pwl") for name in BETAS}

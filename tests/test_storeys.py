@@ -1,20 +1,40 @@
-"""Who may import whom: `samplers` below `models` below `dvae` below the two programs."""
+"""Who may import whom: storeys, the rooms of `dvae/`, and no circle, type-only imports included."""
 
 import ast
+import graphlib
 import pathlib
+import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 SAMPLERS = {"samplers", "tensorflow", "tensorflow_probability", "numpy", *sys.stdlib_module_names}
 ALLOWED = {"samplers": SAMPLERS, "models": SAMPLERS | {"models", "keras"}}
 PROGRAMS = {"run_training", "run_eval"}
-MODULES = sorted(path for storey in ("samplers", "models", "dvae") for path in (ROOT / storey).rglob("*.py"))
+PACKAGES = ("samplers", "models", "dvae")
+# The floors of `dvae/`, lowest first: a room imports from its own floor and from those below.
+FLOORS = [
+    ("errors", "quiet", "compiling", "published"),
+    ("files", "pictures", "config"),
+    ("data",),
+    ("training", "evaluation"),
+    ("systems",),
+    ("building",),
+    ("tasks",),
+    ("settings",),
+    ("runs",),
+]
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
 
 def imports(source):
-    """Full names of all that is imported in `source`, also inside functions; relative imports stay in their storey."""
+    """Full names of all that is imported in `source`, also inside functions and for type checkers only."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -30,9 +50,35 @@ def violations(storey, source):
     return packages - ALLOWED[storey] if storey in ALLOWED else packages & PROGRAMS
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_only_from_below(path):
-    assert not violations(path.relative_to(ROOT).parts[0], path.read_text(encoding="utf-8"))
+def climbs(module, source):
+    """Rooms of `dvae/` on floors above that of `module`."""
+    rooms = {name.split(".")[1] for name in imports(source) if name.startswith("dvae.")}
+    return {room for room in rooms if FLOOR_OF[room] > FLOOR_OF[module.split(".")[1]]}
+
+
+def module_of(name):
+    """The module of the project that an imported name is, or is in; None for any other."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_only_from_below(module):
+    assert not violations(module.split(".")[0], MODULES[module].read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("dvae.")])
+def test_rooms_import_only_from_their_floor_and_below(module):
+    assert not climbs(module, MODULES[module].read_text(encoding="utf-8"))
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {
+        module: {module_of(name) for name in imports(path.read_text(encoding="utf-8"))} - {None, module}
+        for module, path in MODULES.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize(
@@ -51,3 +97,21 @@ def test_imports_only_from_below(path):
 )
 def test_the_walker_sees_violations(storey, source, found):
     assert violations(storey, source) == found
+
+
+def test_the_walker_sees_climbing():
+    source = "if TYPE_CHECKING:\n    from dvae.runs.summary import describe_run\nfrom dvae import errors"
+    assert climbs("dvae.config", source) == {"runs"}
+
+
+def test_formulas_meet_no_compiler():
+    """XLA is asked for where loops need it (`samplers/`) and where pieces are composed, by `dvae.compiling`."""
+    asking = {module for module, path in MODULES.items() if "jit_compile" in path.read_text(encoding="utf-8")}
+    assert {module for module in asking if not module.startswith("samplers.")} == {"dvae.compiling"}
+
+
+def test_settings_are_read_without_tensorflow():
+    """In an interpreter of its own: `dvae`, its records and its published numbers."""
+    code = "import sys, dvae.config, dvae.published; print({'tensorflow', 'keras', 'numpy'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "set()"

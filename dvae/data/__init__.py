@@ -32,4 +32,4 @@ def load_dataset(name: str, data_dir: str | Path) -> Dataset:
         return LOADERS[name](Path(data_dir).expanduser())
     if name.endswith(".npz"):
         return npz.load(Path(name).expanduser())
-    raise UserError(f"--dataset={name}: must be one of {', '.join(LOADERS)} or the path of an .npz file")
+    raise UserError(f"must be one of {', '.join(LOADERS)} or the path of an .npz file", dataset=name)

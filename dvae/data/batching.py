@@ -16,13 +16,11 @@ class BatchOrder:
     def __init__(self, *, num_examples: int, batch_size: int, seed: int):
         """Args: the number of training examples, the number in a batch, and the run's seed."""
         if batch_size < 1:
-            raise UserError(f"--batch_size={batch_size}: must be at least 1")
+            raise UserError("must be at least 1", batch_size=batch_size)
         if batch_size > num_examples:
-            raise UserError(
-                f"--batch_size={batch_size}: must be at most the number of training examples ({num_examples})"
-            )
+            raise UserError(f"must be at most the number of training examples ({num_examples})", batch_size=batch_size)
         if seed < 0:
-            raise UserError(f"--seed={seed}: must be at least 0")
+            raise UserError("must be at least 0", seed=seed)
         self.num_examples = num_examples
         self.batch_size = batch_size
         self.seed = seed

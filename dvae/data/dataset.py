@@ -49,7 +49,7 @@ class Dataset(NamedTuple):
         A grey training split is binarized once, with the seed `BINARIZATION_SEEDS["train"]`.
         """
         if name not in SPLITS:
-            raise UserError(f"--split={name}: must be one of {', '.join(SPLITS)}")
+            raise UserError(f"must be one of {', '.join(SPLITS)}", split=name)
         if name == "train" and self.dynamic:
             return binarize(self.train, BINARIZATION_SEEDS["train"])
         return getattr(self, name)
@@ -108,14 +108,16 @@ def binarize(grey: np.ndarray, seed: int) -> np.ndarray:
     return (uniform < grey.astype(np.float32)).astype(np.uint8)
 
 
-def spread(num_available: int, num_wanted: int) -> np.ndarray:
+def spread(num_available: int, num_wanted: int | None) -> np.ndarray:
     """Distinct indices spread evenly over a split, int64 [min(num_wanted, num_available)], ascending from 0.
 
     Index i is ceil(i * num_available / num_wanted): x[::10] for a tenth. Published splits are ordered (by digit class,
-    by alphabet), so their first examples are not like the rest.
+    by alphabet), so their first examples are not like the rest. None wants all.
     """
+    if num_wanted is None:
+        return np.arange(num_available, dtype=np.int64)
     if num_wanted < 1:
-        raise UserError(f"--num_examples={num_wanted}: must be at least 1")
+        raise UserError("must be at least 1", num_examples=num_wanted)
     num_wanted = min(num_wanted, num_available)
     return -(np.arange(num_wanted, dtype=np.int64) * -num_available // num_wanted)
 
@@ -142,5 +144,5 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

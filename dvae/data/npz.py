@@ -18,7 +18,7 @@ def load(path: Path) -> Dataset:
       UserError: if the file is missing or damaged, or an array is missing or breaks a rule.
     """
     if not path.is_file():
-        raise UserError(f"--dataset={path}: must be the path of an .npz file, there is no such file")
+        raise UserError("must be the path of an .npz file, there is no such file", dataset=str(path))
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path}: must be an .npz file, is truncated or something else")
     try:

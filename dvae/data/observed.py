@@ -28,7 +28,7 @@ class ObservedPart(NamedTuple):
         return tf.gather(x, self.observed, axis=1), tf.gather(x, self.target, axis=1)
 
     @classmethod
-    def of_mask(cls, mask: np.ndarray) -> ObservedPart:
+    def from_mask(cls, mask: np.ndarray) -> ObservedPart:
         """From a flat mask `[D]`, true where a pixel is observed."""
         return cls(*(np.flatnonzero(part).astype(np.int32) for part in (mask, ~mask)))
 
@@ -44,44 +44,50 @@ def observed_part(observed: str, dataset: Dataset) -> ObservedPart:
     Raises:
       UserError: it is none of these, does not fit the data, or leaves nothing to observe or to predict.
     """
-    flag, num_pixels = f"--observed={observed}", dataset.num_pixels
+    num_pixels = dataset.num_pixels
     if observed in ("top", "left"):
         if dataset.image_shape is None:
-            raise UserError(f"{flag}: the examples of {dataset.name} are no images; give a fraction or a mask file")
+            raise UserError(
+                f"the examples of {dataset.name} are no images; give a fraction or a mask file", observed=observed
+            )
         rows, columns = np.indices(dataset.image_shape)
         height, width = dataset.image_shape
         mask = rows < height // 2 if observed == "top" else columns < width // 2
     elif observed.endswith(".npy"):
-        mask = _read_mask(observed, flag, dataset)
+        mask = _read_mask(observed, dataset)
     else:
-        mask = np.arange(num_pixels) < round(_fraction(observed, flag) * num_pixels)
-    part = ObservedPart.of_mask(mask.ravel())
+        mask = np.arange(num_pixels) < round(_fraction(observed) * num_pixels)
+    part = ObservedPart.from_mask(mask.ravel())
     if not len(part.observed) or not len(part.target):
-        raise UserError(f"{flag}: observes {len(part.observed)} of {num_pixels} pixels; must leave some on either side")
+        raise UserError(
+            f"observes {len(part.observed)} of {num_pixels} pixels; must leave some on either side", observed=observed
+        )
     return part
 
 
-def _fraction(observed: str, flag: str) -> float:
+def _fraction(observed: str) -> float:
     try:
         fraction = float(observed)
     except ValueError:
         fraction = float("nan")
     if not 0 < fraction < 1:
-        raise UserError(f"{flag}: must be top, left, a fraction between 0 and 1, or the path of an .npy file")
+        raise UserError("must be top, left, a fraction between 0 and 1, or the path of an .npy file", observed=observed)
     return fraction
 
 
-def _read_mask(observed: str, flag: str, dataset: Dataset) -> np.ndarray:
+def _read_mask(observed: str, dataset: Dataset) -> np.ndarray:
     try:
         mask = np.load(Path(observed).expanduser(), allow_pickle=False)
     except Exception as error:  # whatever a damaged file makes NumPy and zipfile raise
-        raise UserError(f"{flag}: cannot be read as an array ({error})") from error
+        raise UserError(f"cannot be read as an array ({error})", observed=observed) from error
     if not isinstance(mask, np.ndarray):
-        raise UserError(f"{flag}: must hold one array, as np.save writes it")
+        raise UserError("must hold one array, as np.save writes it", observed=observed)
     shapes = [(dataset.num_pixels,)] + ([dataset.image_shape] if dataset.image_shape else [])
     if mask.shape not in shapes:
         wanted = " or ".join(map(str, shapes))
-        raise UserError(f"{flag}: has shape {mask.shape}, must have {wanted} as an example of {dataset.name}")
+        raise UserError(
+            f"has shape {mask.shape}, must have {wanted} as an example of {dataset.name}", observed=observed
+        )
     if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
-        raise UserError(f"{flag}: must contain zeros and ones only")
+        raise UserError("must contain zeros and ones only", observed=observed)
     return mask.astype(bool)

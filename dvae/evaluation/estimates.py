@@ -1,0 +1,187 @@
+"""Evaluation of the discrete model: NLL, exact NLL, ELBO, log Z with its error. Binary samples only."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+import tensorflow as tf
+import tqdm
+
+from dvae.config import EvaluationSettings
+from dvae.errors import UserError
+from dvae.evaluation.enumeration import exact_log_likelihood, exact_nll
+from dvae.evaluation.signatures import Functions, has_prior
+from samplers import random
+from samplers.log_z_estimates import LogZ, RefinedLogZ, refine
+
+# The fields of results.json: those that other tools rely on, and how the rest of the numbers were had: every setting of
+# the evaluation.
+_CONTRACT = (
+    "model dataset split num_examples num_samples nll nll_standard_error elbo log_z log_z_standard_error "
+    "effective_sample_size exact_nll step seconds seed"
+).split()
+_SETTINGS = tuple(field.name for field in dataclasses.fields(EvaluationSettings))
+RESULTS = (*_CONTRACT, "posterior_sampler", *(name for name in _SETTINGS if name not in _CONTRACT))
+# What an evaluation measures, and not how.
+MEASURED = ("nll", "nll_standard_error", "elbo", "entropy", "log_z", "log_z_standard_error", "effective_sample_size")
+
+_ROWS = 20_000  # decoder rows (examples x samples) in one call: bounds the memory
+
+
+class Evaluation(NamedTuple):
+    """What was measured, in nats, and how. The fields are named as in `results.json`.
+
+    Attributes:
+      num_samples: importance samples an example; None where the latents were enumerated instead.
+      nll: `-mean_x log p(x)`; in structured prediction `-mean_x log p(x_2 | x_1)`.
+      nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
+      elbo: mean evidence lower bound of the discrete model; None without an approximate posterior.
+      entropy: of the approximate posterior q(z | x), mean over examples; None without one.
+      log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior.
+      effective_sample_size: of the importance weights, mean over examples; None without any.
+      posterior_sampler: "exact" draws, "annealed importance sampling", or "enumeration" of all latents.
+      posterior_temperatures: of annealed importance sampling; None for exact draws.
+      flattening: of the posterior; None where it was enumerated.
+      log_z_chains, log_z_temperatures: of the estimate of log Z; with `log_z_error` the temperatures that it took.
+      log_z_error: as wanted.
+      seed: of all sampling.
+    """
+
+    num_examples: int
+    num_samples: int | None
+    nll: float
+    nll_standard_error: float | None
+    elbo: float | None
+    entropy: float | None
+    log_z: float | None
+    log_z_standard_error: float | None
+    effective_sample_size: float | None
+    posterior_sampler: str
+    posterior_temperatures: int | None
+    flattening: tuple[float, ...] | None
+    log_z_chains: int | None
+    log_z_temperatures: int | None
+    log_z_error: float | None
+    seed: int
+
+
+def evaluate(
+    functions: Functions, images: np.ndarray, settings: EvaluationSettings, *, progress: bool = False
+) -> Evaluation:
+    """Evaluates a model by its functions, in place or loaded from a SavedModel: one way for both.
+
+        log p(x) = log mean_k w_k p(x, z_k) / q(z_k | x)
+
+    A model without an approximate posterior is evaluated by enumerating its latents, whatever `num_samples`. A model of
+    structured prediction has no prior: `log p(x_2 | x_1) = log mean_k w_k p(x_2 | z_k)` takes its place.
+
+    Args:
+      functions: of `dvae.evaluation.signatures`.
+      images: binary, `[n, D]`; all of them are used.
+      settings: how. With `log_z_error` the number of temperatures is doubled until log Z has that standard error, up to
+        `log_z_temperatures`; without, that number is used at once.
+      progress: whether to show a progress bar.
+    """
+    log_z_seed, samples_seed = random.split(tf.constant([settings.seed, 0]), 2)
+    partition = _log_z(functions, settings, log_z_seed) if has_prior(functions) else None
+    if "estimate_log_likelihood" in functions:
+        values = _importance_weighted(functions, images, settings, partition, samples_seed, progress=progress)
+        is_annealed = "posterior_temperatures" in settings_in_use(functions)
+        sampler = "annealed importance sampling" if is_annealed else "exact"
+    else:
+        exact = exact_log_likelihood(functions, images, progress=progress)
+        if exact is None:
+            raise UserError("the model has no posterior, and too many latents to enumerate them")
+        values, sampler = {"log_likelihood": exact}, "enumeration"
+
+    def mean(name: str) -> float | None:
+        return float(values[name].mean()) if name in values else None
+
+    log_likelihood, in_use = values["log_likelihood"], settings_in_use(functions)
+    used: dict[str, Any] = {name: getattr(settings, name) if name in in_use else None for name in _SETTINGS}
+    if partition is not None:
+        used["log_z_temperatures"] = partition.num_temperatures
+    used["num_examples"] = len(images)
+    return Evaluation(
+        **used,
+        nll=float(-log_likelihood.mean()),
+        nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(log_likelihood) > 1 else None,
+        elbo=mean("elbo"),
+        entropy=mean("entropy"),
+        log_z=float(partition.estimate.log_z) if partition else None,
+        log_z_standard_error=float(partition.estimate.standard_error) if partition else None,
+        effective_sample_size=mean("effective_sample_size"),
+        posterior_sampler=sampler,
+    )
+
+
+def settings_in_use(functions: Functions) -> frozenset[str]:
+    """Names of the settings that play a part in the evaluation of a model."""
+    names = {"num_examples", "seed"}
+    if has_prior(functions):
+        names |= {"log_z_chains", "log_z_temperatures", "log_z_error"}
+    if "estimate_log_likelihood" in functions:
+        names |= {"num_samples", "flattening"}
+        if functions["posterior_settings"]()["is_annealed"]:
+            names |= {"posterior_temperatures"}
+    return frozenset(names)
+
+
+def _log_z(functions: Functions, settings: EvaluationSettings, seed: tf.Tensor) -> RefinedLogZ:
+    def estimate(num_temperatures: int, seed: tf.Tensor) -> LogZ:
+        chains, temperatures = tf.constant(settings.log_z_chains), tf.constant(num_temperatures)
+        return LogZ(**functions["log_partition"](num_chains=chains, num_temperatures=temperatures, seed=seed))
+
+    most = settings.log_z_temperatures
+    if settings.log_z_error is None:
+        return RefinedLogZ(estimate(most, seed), most, is_reached=True)
+    return refine(estimate, standard_error=settings.log_z_error, most_temperatures=most, seed=seed)
+
+
+def _importance_weighted(
+    functions: Functions,
+    images: np.ndarray,
+    settings: EvaluationSettings,
+    partition: RefinedLogZ | None,
+    seed: tf.Tensor,
+    *,
+    progress: bool,
+) -> dict[str, np.ndarray]:
+    """What is estimated of each image, `[n]`."""
+    inputs = {
+        "num_samples": tf.constant(settings.num_samples),
+        "posterior_temperatures": tf.constant(settings.posterior_temperatures),
+        "flattening": tf.constant(settings.flattening, tf.float32),
+    }
+    if partition is not None:
+        inputs["log_z"] = partition.estimate.log_z
+    block = min(max(1, _ROWS // settings.num_samples), len(images))
+    per_image: dict[str, list[np.ndarray]] = {}
+    with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
+        for first in range(0, len(images), block):
+            # The last block is filled up with examples already done, so that all blocks have one shape (one graph).
+            rows = np.arange(first, first + block) % len(images)
+            x = tf.constant(images[rows], tf.float32)
+            outputs = functions["estimate_log_likelihood"](x=x, seed=random.fold_in(seed, first), **inputs)
+            for name, values in outputs.items():
+                per_image.setdefault(name, []).append(values.numpy())
+            bar.update(min(block, len(images) - first))
+    return {name: np.concatenate(blocks)[: len(images)].astype(np.float64) for name, blocks in per_image.items()}
+
+
+def results_with_exact_nll(
+    functions: Functions, images: np.ndarray, evaluation: Evaluation, **context: Any
+) -> dict[str, Any]:
+    """The content of `results.json`, in the documented order: an evaluation of a model on images, and the exact NLL.
+
+    The latter takes minutes where there are many latents; it is computed here, with a progress bar, unless it is what
+    the evaluation is of.
+    """
+    exact = evaluation.nll if evaluation.num_samples is None else exact_nll(functions, images, progress=True)
+    values = context | evaluation._asdict() | {"exact_nll": exact}
+    if evaluation.flattening is not None:
+        values["flattening"] = list(evaluation.flattening)
+    return {name: values[name] for name in RESULTS}

@@ -1,0 +1,90 @@
+"""The SavedModel: a trained model's functions in a folder, usable without this project's code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from dvae.errors import UserError
+from dvae.evaluation.signatures import DrawSettings, Functions
+from dvae.files import partial_path
+
+_ORIGIN = "assets.extra/run.json"
+_ORIGIN_NAMES, _ORIGIN_SETTINGS = {"settings", "checksum", "step", "seconds"}, {"model", "dataset", "data_dir"}
+
+
+class LoadedModel(NamedTuple):
+    """A SavedModel.
+
+    Attributes:
+      functions: its signatures.
+      origin: what is known of the run that made it: `settings`, `checksum`, `step`, `seconds`.
+    """
+
+    functions: Functions
+    origin: dict[str, Any]
+
+
+def save(
+    folder: Path, model: keras.Model, functions: Functions, settings: DrawSettings | None, *, origin: dict[str, Any]
+) -> None:
+    """Writes a SavedModel; what was in `folder` before stays whole until the new one is complete.
+
+    Args:
+      folder: where.
+      model: whose variables the functions use.
+      functions: of `dvae.evaluation.signatures`.
+      settings: of the draws from its posterior, if it has one. At the top of the saved object, as
+        `posterior_temperatures` and `posterior_flattening`, so that whoever loads it can change them.
+      origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
+    """
+    exported = tf.Module(name="exported_model")
+    exported.model = model
+    if settings is not None:
+        exported.posterior_temperatures, exported.posterior_flattening = settings.temperatures, settings.flattening
+    partial = partial_path(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    signatures = {name: function.get_concrete_function() for name, function in functions.items()}  # type: ignore[attr-defined]
+    tf.saved_model.save(exported, str(partial), signatures=signatures)
+    (partial / _ORIGIN).parent.mkdir()
+    (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load(folder: Path) -> LoadedModel:
+    """Loads what `save` has written.
+
+    Raises:
+      UserError: there is no such model.
+    """
+    try:
+        origin = read_origin(folder)
+        functions = tf.saved_model.load(str(folder)).signatures
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: must be a model exported by this program ({reason})") from error
+    if "log_prob_of_pairs" not in functions:
+        raise UserError(f"{folder}: was exported by an earlier version of this program; export it again by training")
+    return LoadedModel(functions, origin)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """What `save` was told of the run: `settings`, `checksum`, `step`, `seconds`.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: it is not JSON, or something is missing.
+    """
+    origin = json.loads((folder / _ORIGIN).read_text())
+    if not isinstance(origin, dict) or not isinstance(origin.get("settings"), dict):
+        raise ValueError(f"{_ORIGIN} is not of this program")  # noqa: TRY004 (the content is wrong, not the caller)
+    for part, names in ((origin, _ORIGIN_NAMES), (origin["settings"], _ORIGIN_SETTINGS)):
+        if missing := sorted(names - part.keys()):
+            raise ValueError(f"{_ORIGIN} lacks {', '.join(missing)}")
+    return origin

@@ -1,0 +1,299 @@
+"""What a trained model can do, as functions of named tensors that return dictionaries of named tensors.
+
+Evaluation in training calls them in place; `dvae.evaluation.saved_model` writes them as a SavedModel, whose signatures
+they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from dvae.compiling import compiled
+from dvae.data.observed import ObservedPart
+from models.autoencoder import DiscreteVAE
+from models.conditional import ConditionalModel
+from models.generative import GenerativeModel
+from models.likelihood import BernoulliLikelihood, Likelihood
+from models.posterior import Posterior
+from samplers import annealed_importance, gibbs, population_annealing, random
+from samplers.annealing_path import uniform_base
+from samplers.annealing_schedules import linear_betas
+
+Functions = Mapping[str, Callable[..., dict[str, tf.Tensor]]]
+
+_SEED = tf.TensorSpec([2], tf.int32, "seed")
+_COUNT = tf.TensorSpec([], tf.int32, "num_samples")
+_LOG_Z = tf.TensorSpec([], tf.float32, "log_z")
+_TEMPERATURES = tf.TensorSpec([], tf.int32, "posterior_temperatures")
+_FLATTENING = tf.TensorSpec([None], tf.float32, "flattening")
+_PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
+_POSTERIOR_SWEEPS = 100
+
+
+class DrawSettings(tf.Module):
+    """How the posterior is drawn from where a signature has no input for it; part of the SavedModel.
+
+    Attributes:
+      temperatures: of AIS through an RBM posterior.
+      flattening: factors; see `models.posterior.Posterior.draw`.
+    """
+
+    def __init__(self, *, temperatures: int) -> None:
+        super().__init__(name="draw_settings")
+        self.temperatures = tf.Variable(temperatures, trainable=False, dtype=tf.int32, name="temperatures")
+        self.flattening = tf.Variable([1.0], shape=[None], trainable=False, name="flattening")
+
+    def asked_for(self) -> dict[str, tf.Tensor]:
+        """As arguments of `Posterior.draw`."""
+        return {"num_temperatures": self.temperatures, "flattening": self.flattening}
+
+
+def autoencoder_functions(model: DiscreteVAE, settings: DrawSettings) -> Functions:
+    """Those of an autoencoder."""
+    posterior, x = model.posterior, _rows("x", model.likelihood.num_pixels)
+    estimate = compiled(model.log_likelihood)
+
+    @_signature(x, _SEED)
+    def reconstruct(x, seed):
+        """Expected pixels of one sample of q(z | x)."""
+        encoding = posterior.encode(x, training=False)
+        z, _ = posterior.sample(encoding, num_samples=1, seed=seed, num_temperatures=settings.temperatures)
+        return {"probabilities": model.likelihood.mean(z[0], training=False)}
+
+    def estimated(x, log_z, **draw):
+        draws = posterior.draw(posterior.encode(x, training=False), **draw)
+        return estimate(x, draws, log_z)._asdict()
+
+    @_signature(x, _COUNT, _LOG_Z, _SEED)
+    def log_likelihood(x, num_samples, log_z, seed):
+        """Importance-weighted `log p(x)` and its effective sample size; the ELBO; the entropy of q(z | x). Nats.
+
+        Given the prior's log Z.
+        """
+        return estimated(x, log_z, num_samples=num_samples, seed=seed, **settings.asked_for())
+
+    @_signature(x, _COUNT, _LOG_Z, _TEMPERATURES, _FLATTENING, _SEED)
+    def estimate_log_likelihood(x, num_samples, log_z, posterior_temperatures, flattening, seed):  # noqa: PLR0917
+        """`log_likelihood` with draws of the posterior as they are asked for."""
+        draw = {"num_temperatures": posterior_temperatures, "flattening": flattening}
+        return estimated(x, log_z, num_samples=num_samples, seed=seed, **draw)
+
+    return (
+        _prior_functions(model)
+        | _posterior_functions(posterior, model.likelihood.num_pixels, settings)
+        | _named(reconstruct, log_likelihood, estimate_log_likelihood)
+    )
+
+
+def markov_chain_functions(model: GenerativeModel) -> Functions:
+    """Those of a generative model whose posterior is sampled by Markov chains."""
+    sweeps = compiled(model.posterior_sweeps)
+
+    @_signature(_rows("x", model.likelihood.num_pixels), _SEED)
+    def reconstruct(x, seed):
+        """Expected pixels of one state of p(z | x), after sweeps of single-site Gibbs from fair coins."""
+        start_seed, sweep_seed = random.split(seed, 2)
+        coins = random.bernoulli(tf.zeros([1, tf.shape(x)[0], model.likelihood.num_units]), start_seed)
+        z = sweeps(x, coins, sweep_seed, num_sweeps=tf.constant(_POSTERIOR_SWEEPS))
+        return {"probabilities": model.likelihood.mean(z[0], training=False)}
+
+    return _prior_functions(model) | _named(reconstruct)
+
+
+def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: DrawSettings) -> Functions:
+    """Those of structured prediction: x_2, the target pixels of an example x, from x_1, the observed ones.
+
+    `sample_posterior` and `posterior_parameters` are of q(z | x_1): their `x` is the observed part; `decode` gives the
+    logits of the target.
+    """
+    posterior, likelihood = model.posterior, model.likelihood
+    num_observed, num_target = map(len, part)
+    x, observed = _rows("x", num_observed + num_target), _rows("observed", num_observed)
+    estimate = compiled(model.log_likelihood)
+    constant_part = ObservedPart(*(tf.constant(numbers) for numbers in part))
+
+    @_signature()
+    def pixels():
+        """Which pixels of an example are observed, and which are the target, by number."""
+        return {name: tf.identity(numbers) for name, numbers in constant_part._asdict().items()}
+
+    @_signature(observed, _COUNT, _SEED)
+    def predict(observed, num_samples, seed):
+        """Target pixels given the observed ones: their means, and draws from `p(x_2 | x_1)`.
+
+        The means `[B, D2]` are over `num_samples` latents; each of the draws `[num_samples, B, D2]` has a latent of
+        its own.
+        """
+        posterior_seed, pixel_seed = random.split(seed, 2)
+        encoding = posterior.encode(observed, training=False)
+        z, _ = posterior.sample(
+            encoding, num_samples=num_samples, seed=posterior_seed, num_temperatures=settings.temperatures
+        )
+        return {
+            "probabilities": tf.reduce_mean(likelihood.mean(z, training=False), axis=0),
+            "samples": likelihood.sample(z, pixel_seed),
+        }
+
+    def estimated(x, **draw):
+        observed, target = constant_part.split(x)
+        draws = posterior.draw(posterior.encode(observed, training=False), **draw)
+        return estimate(target, draws)._asdict()
+
+    @_signature(x, _COUNT, _SEED)
+    def log_likelihood(x, num_samples, seed):
+        """`log p(x_2 | x_1)` by samples, their effective number, and the entropy of q; nats.
+
+        `E_q log p(x_2 | z)`, a lower bound, goes by the name of the autoencoder's ELBO.
+        """
+        return estimated(x, num_samples=num_samples, seed=seed, **settings.asked_for())
+
+    @_signature(x, _COUNT, _TEMPERATURES, _FLATTENING, _SEED)
+    def estimate_log_likelihood(x, num_samples, posterior_temperatures, flattening, seed):
+        """`log_likelihood` with draws of the posterior as they are asked for."""
+        draw = {"num_temperatures": posterior_temperatures, "flattening": flattening}
+        return estimated(x, num_samples=num_samples, seed=seed, **draw)
+
+    @_signature(observed, _rows("z", likelihood.num_units))
+    def posterior_energy(observed, z):
+        """`E(z)` of given latents, q(z | x_1) proportional to `exp(-E(z))`; nats, `[B, S]`."""
+        latents = tf.broadcast_to(z[:, None], [tf.shape(z)[0], tf.shape(observed)[0], z.shape[-1]])
+        encoding = posterior.encode(observed, training=False)
+        return {"energy": -tf.transpose(posterior.unnormalised_log_prob(encoding, latents))}
+
+    return (
+        _likelihood_functions(likelihood)
+        | _posterior_functions(posterior, num_observed, settings)
+        | _named(pixels, predict, log_likelihood, estimate_log_likelihood, posterior_energy)
+    )
+
+
+def _likelihood_functions(likelihood: Likelihood) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """Those of p(x | z)."""
+    outputs_name = "logits" if isinstance(likelihood, BernoulliLikelihood) else "outputs"
+
+    @_signature(_rows("z", likelihood.num_units))
+    def decode(z):
+        """What the decoder makes of binary latents: pixel logits, or the outputs of a likelihood of another kind."""
+        return {outputs_name: likelihood.outputs(z, training=False)}
+
+    @_signature(_rows("x", likelihood.num_pixels), _rows("outputs", likelihood.num_outputs))
+    def log_prob_of_pairs(x, outputs):
+        """`log p(x_n | z_s)`, nats, float64 `[S, n]`, from what `decode` makes of `z_s`."""
+        return {"log_prob": likelihood.log_prob_of_pairs(x, outputs)}
+
+    return _named(decode, log_prob_of_pairs)
+
+
+def _posterior_functions(
+    posterior: Posterior, num_pixels: int, settings: DrawSettings
+) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """Those of an approximate posterior that is given so many pixels."""
+    x = _rows("x", num_pixels)
+
+    @_signature(x, _COUNT, _SEED)
+    def sample_posterior(x, num_samples, seed):
+        """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
+        encoding = posterior.encode(x, training=False)
+        z, log_q = posterior.sample(
+            encoding, num_samples=num_samples, seed=seed, num_temperatures=settings.temperatures
+        )
+        return {"z": z, "log_q": log_q}
+
+    @_signature()
+    def posterior_settings():
+        """Whether q is annealed, and what `log_likelihood` has no inputs for: temperatures and flattening."""
+        return {
+            "is_annealed": tf.constant(posterior.is_annealed),
+            "temperatures": tf.identity(settings.temperatures),
+            "flattening": tf.identity(settings.flattening),
+        }
+
+    @_signature(x)
+    def posterior_parameters(x):
+        """The parameters of q(z | x), which depend on x alone."""
+        return posterior.parameters(posterior.encode(x, training=False), seed=tf.constant([0, 0]))
+
+    functions = _named(sample_posterior, posterior_settings)
+    return functions | (_named(posterior_parameters) if posterior.is_amortized_whole else {})
+
+
+def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """Those of p(z) and p(x | z)."""
+
+    def prior_samples(num_samples, seed):
+        anneal_seed, shuffle_seed, gibbs_seed = random.split(seed, 3)
+        prior = model.prior.rbm()
+        population = population_annealing.sample(
+            prior,
+            uniform_base(prior),
+            betas=linear_betas(_PRIOR_TEMPERATURES),
+            num_particles=tf.maximum(num_samples, _PRIOR_PARTICLES),
+            seed=anneal_seed,
+        )
+        left = random.shuffle(population.left, shuffle_seed)[:num_samples]
+        state = gibbs.sweep(prior, left, gibbs_seed, num_sweeps=tf.constant(_PRIOR_SWEEPS))
+        return tf.concat([state.left, state.right], axis=-1)
+
+    @_signature(_rows("z", model.likelihood.num_units))
+    def prior_energy(z):
+        """`E(z)` in nats, `p(z) = exp(-E(z)) / Z`."""
+        prior = model.prior.rbm()
+        return {"energy": prior.energy(*prior.split(z))}
+
+    @_signature(_COUNT, _SEED)
+    def sample_prior(num_samples, seed):
+        """Latents from p(z): population annealing, a random part of the population, and further sweeps."""
+        return {"z": prior_samples(num_samples, seed)}
+
+    @_signature(_COUNT, _SEED)
+    def generate(num_samples, seed):
+        """Expected pixels of latents from the prior."""
+        return {"probabilities": model.likelihood.mean(prior_samples(num_samples, seed), training=False)}
+
+    @_signature(*(tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")), _SEED)
+    def log_partition(num_chains, num_temperatures, seed):
+        """log Z of the prior by AIS from the uniform distribution, with its standard error, nats."""
+        prior = model.prior.rbm()
+        annealed = annealed_importance.sample(
+            prior, uniform_base(prior), betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
+        )
+        return {
+            "log_z": tf.cast(annealed.log_z, tf.float32),
+            "standard_error": tf.cast(annealed.standard_error, tf.float32),
+        }
+
+    return _likelihood_functions(model.likelihood) | _named(prior_energy, sample_prior, generate, log_partition)
+
+
+def has_prior(functions: Functions) -> bool:
+    """Whether the model has a prior p(z), whose log Z is to be estimated; one of structured prediction has none."""
+    return "prior_energy" in functions
+
+
+def num_pixels(functions: Functions) -> int:
+    """D, the width of the examples that the model takes."""
+    return input_width(functions["log_likelihood" if "log_likelihood" in functions else "reconstruct"], "x")
+
+
+def input_width(function: Any, name: str) -> int:
+    """The last dimension of an input of a tf.function or of a loaded signature."""
+    concrete = function.get_concrete_function() if hasattr(function, "get_concrete_function") else function
+    inputs = tf.nest.flatten(concrete.structured_input_signature)
+    return next(spec.shape[-1] for spec in inputs if spec.name == name)
+
+
+def _rows(name: str, width: int) -> tf.TensorSpec:
+    return tf.TensorSpec([None, width], tf.float32, name)
+
+
+def _signature(*inputs: tf.TensorSpec) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A graph with these inputs, traced when it is first used."""
+    return lambda function: tf.function(function, input_signature=inputs)
+
+
+def _named(*functions: Any) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """By their own names."""
+    return {function.__name__: function for function in functions}

@@ -1,0 +1,132 @@
+"""An evaluation of an exported model: finds it and data that fit it, and evaluates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dvae.config import EvaluationSettings
+from dvae.data import Dataset, load_dataset, spread
+from dvae.errors import UserError
+from dvae.evaluation import estimates
+from dvae.evaluation.saved_model import LoadedModel, load
+from dvae.evaluation.signatures import Functions, num_pixels
+from dvae.runs.run_directory import RunDirectory
+from dvae.settings.rules import check_evaluation
+
+
+def evaluate(
+    log_dir: str | Path | None = None,
+    *,
+    saved_model: str | Path | None = None,
+    dataset: str | Dataset | None = None,
+    data_dir: str | None = None,
+    split: str = "test",
+    progress: bool = True,
+    say: Callable[[UserError | str], None] = print,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Evaluates a trained model: NLL, ELBO, log Z, and the exact NLL where the latents can be enumerated.
+
+    Args:
+      log_dir: a finished run; or
+      saved_model: an exported folder.
+      dataset: name, path or `Dataset`; if left out, the one that the model was trained on, whose checksum must agree.
+      data_dir: folder of the data files; if left out, that of the training.
+      split: train, valid or test.
+      progress: whether to show progress bars.
+      say: where remarks go: settings without effect, an error of log Z that was not reached.
+      settings: fields of `dvae.config.EvaluationSettings`.
+
+    Returns:
+      The content of a `results.json`.
+
+    Raises:
+      UserError: a ValueError that names the argument.
+    """
+    if (log_dir is None) == (saved_model is None):
+        raise UserError("give one of the two", log_dir=log_dir, saved_model=saved_model)
+    _check_names(settings)
+    # What is wrong by itself is said before anything is loaded.
+    check_evaluation(EvaluationSettings(**{"posterior_temperatures": 1, **settings}))
+    folder = Path(saved_model).expanduser() if saved_model is not None else _exported_by(str(log_dir))
+    functions, origin = load(folder)
+    data = _data_for(LoadedModel(functions, origin), folder, dataset, data_dir)
+    images = data.split(split)
+    complete = EvaluationSettings(**_as_exported(functions) | settings)
+    images = images[spread(len(images), complete.num_examples)]
+    in_use = estimates.settings_in_use(functions)
+    for name, value in settings.items():
+        if name not in in_use:
+            say(UserError(f"has no effect on the model in {folder}", **{name: value}))
+    if origin.get("likelihood_of"):
+        say(f"nll is that of {origin['likelihood_of']}")
+    evaluation = estimates.evaluate(functions, images, complete, progress=progress)
+    wanted, reached = evaluation.log_z_error, evaluation.log_z_standard_error
+    if wanted is not None and reached is not None and reached > wanted:
+        say(
+            UserError(
+                f"not reached with {evaluation.log_z_temperatures} temperatures (the standard error is {reached:.2g}); "
+                "raise log_z_temperatures",
+                log_z_error=wanted,
+            )
+        )
+    return estimates.results_with_exact_nll(
+        functions,
+        images,
+        evaluation,
+        model=origin["settings"]["model"],
+        dataset=data.name,
+        split=split,
+        step=origin["step"],
+        seconds=origin["seconds"],
+    )
+
+
+def _check_names(settings: dict[str, Any]) -> None:
+    names = {field.name for field in dataclasses.fields(EvaluationSettings)}
+    for name, value in settings.items():
+        if name not in names:
+            raise UserError("is no setting of an evaluation; see `run_eval.py --helpshort`", **{name: value})
+
+
+def _exported_by(log_dir: str) -> Path:
+    directory = RunDirectory(log_dir)
+    directory.description()
+    if not directory.saved_model.exists():
+        raise UserError("the run has not finished, so nothing is exported; start it again first", log_dir=log_dir)
+    return directory.saved_model
+
+
+def _data_for(model: LoadedModel, folder: Path, dataset: str | Dataset | None, data_dir: str | None) -> Dataset:
+    """The data that are asked for, or those of the training; they fit the model."""
+    if isinstance(dataset, Dataset):
+        data = dataset
+    else:
+        trained_on = model.origin["settings"]
+        data = load_dataset(dataset or trained_on["dataset"], data_dir or trained_on["data_dir"])
+        if dataset is None and data.checksum != model.origin["checksum"]:
+            raise UserError(
+                "the data are not those that the model was trained on (checksum); name the data set to evaluate on "
+                "them all the same",
+                dataset=data.name,
+            )
+    wanted = num_pixels(model.functions)
+    if data.num_pixels != wanted:
+        raise UserError(
+            f"has {data.num_pixels} pixels, the model in {folder} has {wanted}: must be alike", dataset=data.name
+        )
+    return data
+
+
+def _as_exported(functions: Functions) -> dict[str, Any]:
+    """The settings that an exported model has of its own."""
+    if "posterior_settings" not in functions:
+        return {"posterior_temperatures": 1}
+    exported = functions["posterior_settings"]()
+    return {
+        "posterior_temperatures": int(exported["temperatures"]),
+        "flattening": tuple(float(factor) for factor in exported["flattening"]),
+    }

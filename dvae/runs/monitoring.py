@@ -1,0 +1,86 @@
+"""What a person sees while a model trains: TensorBoard, `metrics.jsonl`, the progress bar."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+from tensorboard.compat.proto import event_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from dvae.runs.run_directory import RunDirectory
+
+# Under which TensorBoard shows the scalars of a group together.
+_HEADINGS = {"train": "training", "valid": "validation"}
+
+
+class Monitor:
+    """Writes one run's reports.
+
+    Args:
+      run: the run directory.
+      num_steps: of the whole training.
+      first_step: where this process starts; reports after it, left by a process that was killed, are dropped.
+    """
+
+    def __init__(self, run: RunDirectory, *, num_steps: int, first_step: int) -> None:
+        run.forget_metrics_after(first_step)
+        self._jsonl: IO[str] = run.metrics_file.open("a")
+        self._writers = {}
+        for name in ("train", "valid"):
+            folder = run.path / name
+            if folder.exists():
+                _purge_after(folder, first_step)
+            self._writers[name] = tf.summary.create_file_writer(str(folder))
+        self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="training", unit=" steps", smoothing=0.05)
+
+    def progress(self, num_steps: int) -> None:
+        """Moves the bar."""
+        self._bar.update(num_steps)
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        tqdm.tqdm.write(text)
+
+    def scalars(self, group: str, step: int, values: dict[str, float | None]) -> None:
+        """A line of metrics: to `metrics.jsonl`, and to TensorBoard under `group`, 'train' or 'valid'."""
+        self._jsonl.write(json.dumps({"step": step, "group": group} | values) + "\n")
+        self._jsonl.flush()
+        with self._writers[group].as_default(step):
+            for name, value in values.items():
+                if value is not None:
+                    tf.summary.scalar(f"{_HEADINGS[group]}/{name}", value)
+        self._writers[group].flush()
+        if group == "train":
+            name, value = next(iter(values.items()))
+            self._bar.set_postfix_str(f"{name} {value:.2f}")
+
+    def images(self, step: int, pictures: dict[str, np.ndarray]) -> None:
+        """Pictures `[height, width, 1]` by name."""
+        with self._writers["valid"].as_default(step):
+            for name, picture in pictures.items():
+                tf.summary.image(name, picture[None])
+
+    def histograms(self, step: int, values: dict[str, tf.Tensor]) -> None:
+        """Distributions of parameters by name."""
+        with self._writers["valid"].as_default(step):
+            for name, tensor in values.items():
+                tf.summary.histogram(name, tensor)
+
+    def close(self) -> None:
+        self._bar.close()
+        self._jsonl.close()
+        for writer in self._writers.values():
+            writer.close()
+
+
+def _purge_after(folder: Path, step: int) -> None:
+    """Tells TensorBoard to forget what was written after `step`: the resumed run draws the same curve on."""
+    writer = EventFileWriter(str(folder), filename_suffix=".resumed")
+    session = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    writer.add_event(event_pb2.Event(wall_time=0.0, step=step + 1, session_log=session))
+    writer.close()

@@ -1,0 +1,46 @@
+"""A run in words, for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.tasks import TASKS
+
+
+def describe_run(config: Config, dataset: Dataset) -> str:
+    """What is about to be trained, on what."""
+    binarization = "binarized afresh in every batch" if dataset.dynamic else "static binary"
+    return (
+        f"{TASKS[config.objective].described(config)}, on {config.dataset}: "
+        f"{len(dataset.train)} / {len(dataset.valid)} / {len(dataset.test)} examples of {dataset.num_pixels} pixels, "
+        f"{binarization}\n"
+        f"{config.num_steps} steps of {config.batch_size}, seed {config.seed}; all is written to {config.log_dir}"
+    )
+
+
+def evaluated_by(num_samples: int | None) -> str:
+    """How a log-likelihood was had."""
+    return "all latent states enumerated" if num_samples is None else f"{num_samples} importance samples each"
+
+
+def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: str | None) -> str:
+    """The final evaluation, of the likelihood of what (None: of the whole example), and where its files lie."""
+    of = f" of {likelihood_of}:" if likelihood_of else ""
+    error = "" if results["nll_standard_error"] is None else f" +- {results['nll_standard_error']:.3f}"
+    elbo = "" if results["elbo"] is None else f"ELBO {results['elbo']:.3f} nats; "
+    of_prior = ""
+    if results["log_z"] is not None:
+        of_prior = f"log Z of the prior {results['log_z']:.3f} +- {results['log_z_standard_error']:.3f} nats by AIS; "
+    lines = [
+        f"{results['split']} NLL{of} {results['nll']:.3f}{error} nats "
+        f"(standard error over {results['num_examples']} examples; {evaluated_by(results['num_samples'])})",
+        f"{elbo}{of_prior}model of step {results['step']}",
+    ]
+    if results["exact_nll"] is not None and results["num_samples"] is not None:
+        lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")
+    lines.append(f"results: {folder}/results.json   pictures: {folder}/samples.png, {folder}/reconstructions.png")
+    lines.append(f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""From the settings that are given to a complete configuration: what is left out is as published."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from dvae import published
+from dvae.config import Config
+from dvae.errors import UserError
+from dvae.settings import rules
+
+
+def configure(**given: Any) -> Config:
+    """A complete configuration from settings by name; what plays no part in such a run is warned of.
+
+        configure(model="pwl", num_groups=4, dataset="digits", log_dir="runs/pwl4")
+
+    Raises:
+      UserError: a ValueError that names the setting: it breaks a rule, or there is none of its name.
+    """
+    config = complete(given)
+    for line in rules.without_effect(given, config):
+        warnings.warn(str(line), stacklevel=2)
+    return config
+
+
+def complete(given: Mapping[str, Any]) -> Config:
+    """The configuration in which every setting that is not given has its published value.
+
+    That depends on the model, the structure, the data set and the objective. Evaluations come every 20,000 steps, or
+    every 10,000 if training has 100,000 or fewer, as published; a training of fewer than 100,000 steps has ten.
+
+    Raises:
+      UserError: a setting breaks a rule, or there is none of its name.
+    """
+    values = _defaults() | _named(given)
+    rules.check_values(Config, values)
+    of_data, of_objective = (
+        table.get(values[name], {})
+        for table, name in ((published.BY_DATASET, "dataset"), (published.BY_OBJECTIVE, "objective"))
+    )
+    values = {**published.COMMON, **of_data, **of_objective, **values}
+    values.setdefault("shared_context", published.SHARED_CONTEXT[values["model"]])
+    structure = {name: values[name] for name in ("shared_context", "num_groups", "hidden_layers")}
+    values.setdefault("beta", published.BETAS[values["model"]].of(values["dataset"], **structure))
+    values.setdefault("eval_every", _eval_every(values["num_steps"]))
+    config = Config(**values)
+    rules.check(config)
+    return config
+
+
+def _eval_every(num_steps: int) -> int:
+    if num_steps > published.SHORT_TRAINING:
+        return published.EVAL_EVERY
+    return max(1, num_steps // published.EVALUATIONS_OF_SHORT_TRAINING)
+
+
+def _defaults() -> dict[str, Any]:
+    """Of the settings whose default depends on no other."""
+    return {f.name: f.default for f in dataclasses.fields(Config) if f.default is not dataclasses.MISSING}
+
+
+def _named(given: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(Config)}
+    for name, value in given.items():
+        if name not in names:
+            raise UserError("is no setting of a training; see `run_training.py --helpshort`", **{name: value})
+    return dict(given)

@@ -1,0 +1,92 @@
+"""Autoencoding: a discrete VAE with a Boltzmann prior, trained on the ELBO or on importance-weighted bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from dvae import pictures
+from dvae.building import build_autoencoder
+from dvae.config import Config
+from dvae.evaluation.estimates import Evaluation
+from dvae.evaluation.signatures import DrawSettings, Functions, autoencoder_functions
+from dvae.systems import training_objective
+from dvae.tasks.task import Pictures, Task, described_samples, described_system
+from dvae.training.losses import AutoencodingLoss
+from dvae.training.train_state import TrainState
+from models import relaxed_prior
+from models.autoencoder import DiscreteVAE
+from models.generative import GenerativeModel
+from samplers import diagnostics
+
+_MIXING_SWEEPS = 50
+
+
+class Autoencoding(Task):
+    """Learns p(x) = sum_z p(z) p(x | z), p(z) an RBM."""
+
+    @classmethod
+    def reads(cls, config: Config) -> frozenset[str]:
+        return super().reads(config) | {"kl_warmup"} | ({"iw_gradient"} if config.objective == "iw" else frozenset())
+
+    @classmethod
+    def described(cls, config: Config) -> str:
+        bound = "ELBO" if config.objective == "elbo" else "importance-weighted bound"
+        return f"{described_system(config)}, trained on the {bound}, {described_samples(config)}"
+
+    def new_model(self) -> DiscreteVAE:
+        return build_autoencoder(self.config, self.dataset.mean_pixel, self.networks)
+
+    def chain_units(self, model: DiscreteVAE) -> int:
+        return model.posterior.chain_units
+
+    def loss(self, model: DiscreteVAE) -> AutoencodingLoss:
+        return AutoencodingLoss(self.config, model, training_objective(self.config, model.posterior))
+
+    def functions(self, model: DiscreteVAE, settings: DrawSettings) -> Functions:
+        return autoencoder_functions(model, settings)
+
+    def pictures(self, functions: Functions, originals: np.ndarray, seed: tf.Tensor) -> Pictures:
+        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed)
+
+    def parameters(self, model: DiscreteVAE, images: np.ndarray, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        encoding = model.posterior.encode(tf.constant(images, tf.float32), training=False)
+        values = model.posterior.parameters(encoding, seed=seed)
+        return prior_parameters(model) | {f"posterior/{name}": value for name, value in values.items()}
+
+    def after_evaluation(self, state: TrainState, evaluation: Evaluation) -> dict[str, float]:
+        return anchor_prior(self.config, state, evaluation)
+
+
+def generated_and_reconstructed(
+    functions: Functions, originals: np.ndarray, image_shape: tuple[int, int] | None, seed: tf.Tensor
+) -> Pictures:
+    """Examples that the model draws, and `originals [n, D]` beside their reconstructions."""
+    samples = functions["generate"](num_samples=tf.constant(2 * len(originals)), seed=seed)["probabilities"]
+    reconstructions = functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed)["probabilities"]
+    pairs = pictures.beside(originals, reconstructions.numpy())
+    return Pictures(
+        samples=pictures.grid(samples.numpy(), image_shape),
+        reconstructions=pictures.grid(pairs, image_shape, columns=min(len(originals), pictures.COLUMNS)),
+    )
+
+
+def prior_parameters(model: GenerativeModel) -> dict[str, tf.Tensor]:
+    """Of the prior, by name, for histograms."""
+    return {f"prior/{name}": value for name, value in model.prior.rbm()._asdict().items()}
+
+
+def anchor_prior(config: Config, state: TrainState, evaluation: Evaluation) -> dict[str, float]:
+    """Anchors the tracked log Z. How far it was off, how well the prior's chains mix, how strong its couplings are.
+
+    Mixing is that of Gibbs chains that start from the sampler's.
+    """
+    if evaluation.log_z is None:
+        return {}
+    prior_state, prior = state.read_prior(), state.model.prior.rbm()
+    drift = float(prior_state.log_z) - evaluation.log_z
+    state.write_prior(prior_state.anchored(evaluation.log_z))
+    seed = tf.constant([config.seed, int(state.global_step)])
+    values = diagnostics.mixing(prior, prior_state.left, num_sweeps=_MIXING_SWEEPS, seed=seed)._asdict()
+    values["smallest_eigenvalue"] = relaxed_prior.smallest_eigenvalue(prior)
+    return {"tracked_log_z_drift": drift} | {f"prior_{name}": float(value) for name, value in values.items()}

@@ -1,0 +1,86 @@
+"""Structured output prediction: the rest of an example from its observed part."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from dvae import pictures
+from dvae.building import PUBLISHED_NETWORKS, Networks, build_conditional_model
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.data.observed import observed_part
+from dvae.evaluation.signatures import DrawSettings, Functions, prediction_functions
+from dvae.systems import SYSTEMS
+from dvae.tasks.task import Pictures, Task, described_samples, described_system
+from dvae.training.losses import PredictionLoss
+from models.conditional import ConditionalModel
+
+_COMPLETIONS = 8  # of each example, in the picture of samples
+_LATENTS = 100  # that a predicted probability is averaged over, in the other one
+
+
+class StructuredPrediction(Task):
+    """Learns `p(x_2 | x_1) = sum_z q(z | x_1) p(x_2 | z)`."""
+
+    has_prior = False
+
+    def __init__(self, config: Config, dataset: Dataset, networks: Networks = PUBLISHED_NETWORKS) -> None:
+        super().__init__(config, dataset, networks)
+        self.part = observed_part(config.observed, dataset)
+        self.likelihood_of = (
+            f"the {len(self.part.target)} predicted pixels given the {len(self.part.observed)} observed ones"
+        )
+
+    @classmethod
+    def reads(cls, config: Config) -> frozenset[str]:
+        return super().reads(config) | {"observed"}
+
+    @classmethod
+    def described(cls, config: Config) -> str:
+        return (
+            f"{described_system(config)}, {config.observed} observed, the rest predicted, {described_samples(config)}"
+        )
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.dataset.checksum.encode() + self.part.observed.tobytes()).hexdigest()
+
+    def new_model(self) -> ConditionalModel:
+        mean_observed, mean_target = (self.dataset.mean_pixel[numbers] for numbers in self.part)
+        return build_conditional_model(self.config, mean_observed, mean_target, self.networks)
+
+    def chain_units(self, model: ConditionalModel) -> int:
+        return model.posterior.chain_units
+
+    def loss(self, model: ConditionalModel) -> PredictionLoss:
+        return PredictionLoss(self.config, model, self.part, SYSTEMS[self.config.model].negative_entropy)
+
+    def functions(self, model: ConditionalModel, settings: DrawSettings) -> Functions:
+        return prediction_functions(model, self.part, settings)
+
+    def pictures(self, functions: Functions, originals: np.ndarray, seed: tf.Tensor) -> Pictures:
+        observed = tf.constant(originals[:, self.part.observed], tf.float32)
+        predicted = functions["predict"](observed=observed, num_samples=tf.constant(_LATENTS), seed=seed)
+        given = self._completed(originals, np.full([len(originals), len(self.part.target)], 0.5))
+        likely = self._completed(originals, predicted["probabilities"].numpy())
+        drawn = [self._completed(originals, sample) for sample in predicted["samples"][:_COMPLETIONS].numpy()]
+        shape, columns = self.dataset.image_shape, min(len(originals), pictures.COLUMNS)
+        first = [examples[:columns] for examples in (given, *drawn, originals)]
+        return Pictures(
+            samples=pictures.grid(pictures.beside(*first), shape, columns=columns),
+            reconstructions=pictures.grid(pictures.beside(given, likely, originals), shape, columns=columns),
+        )
+
+    def parameters(self, model: ConditionalModel, images: np.ndarray, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        observed = tf.constant(images[:, self.part.observed], tf.float32)
+        values = model.posterior.parameters(model.posterior.encode(observed, training=False), seed=seed)
+        return {f"posterior/{name}": value for name, value in values.items()}
+
+    def _completed(self, originals: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """The examples with `target [n, D2]` in place of what is to be predicted."""
+        examples = originals.astype(np.float32)
+        examples[:, self.part.target] = target
+        return examples

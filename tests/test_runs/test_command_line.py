@@ -1,0 +1,326 @@
+"""The command lines as a user meets them: help, one-line errors, a kill -9, the README's commands."""
+
+import functools
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+QUICK = (
+    "--num_steps=24 --batch_size=16 --hidden_units=12 --num_particles=20 --prior_sweeps=2 --report_every=5 "
+    "--eval_every=10 --checkpoint_every=8 --valid_samples=5 --valid_temperatures=5 --valid_log_z_temperatures=10 "
+    "--log_z_chains=50 --test_examples=32 --test_samples=20 --test_temperatures=10 --test_log_z_temperatures=50"
+).split()
+
+
+def run(script, *arguments, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@functools.cache
+def help_of(script):
+    return run(script, "--helpshort")
+
+
+# Starts Python and TensorFlow once, then tries each command line in a fork of its own.
+FORKS = """
+import importlib, json, os, sys, tempfile
+script, commands = json.loads(sys.argv[1])
+module = importlib.import_module(script)
+answers = []
+for arguments in commands:
+    with tempfile.TemporaryFile() as stderr:
+        child = os.fork()
+        if not child:
+            os.dup2(stderr.fileno(), 2)
+            sys.argv = [script + ".py", *arguments]
+            try:
+                module.cli()
+            except SystemExit as stop:
+                sys.stdout.flush()
+                os._exit(stop.code or 0)
+            os._exit(99)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        stderr.seek(0)
+        answers.append((status, stderr.read().decode()))
+json.dump(answers, open(sys.argv[2], "w"))
+"""
+
+
+def run_each(script, commands, folder):
+    """The programs' exit status and stderr for each command line that is to fail before it computes anything."""
+    commands = [[str(argument) for argument in arguments] for arguments in commands]
+    answers = folder / "answers.json"
+    task = json.dumps([script.removesuffix(".py"), commands])
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "-c", FORKS, task, str(answers)], cwd=folder, env=environment, check=True, capture_output=True
+    )
+    return [
+        subprocess.CompletedProcess(arguments, status, stderr=stderr)
+        for arguments, (status, stderr) in zip(commands, json.loads(answers.read_text()), strict=True)
+    ]
+
+
+def expect_each(script, folder, cases):
+    """Each of `cases`, (arguments, fragments of the one line), ends as a user's mistake should."""
+    for completed, (_, fragments) in zip(run_each(script, [c for c, _ in cases], folder), cases, strict=True):
+        expect_one_line(completed, *fragments)
+
+
+def expect_one_line(completed, *fragments):
+    assert completed.returncode == 2, completed.stderr
+    assert completed.stderr.count("\n") == 1, completed.stderr
+    for fragment in fragments:
+        assert fragment in completed.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the program itself."""
+    folder = tmp_path_factory.mktemp("run")
+    completed = run("run_training.py", "--dataset=bars_and_stripes", "--model=pwl", f"--log_dir={folder}", *QUICK)
+    assert completed.returncode == 0, completed.stderr
+    return folder, completed
+
+
+def test_output_tells_the_result_and_where_it_is(finished):
+    folder, completed = finished
+    results = json.loads((folder / "results.json").read_text())
+    assert f"test NLL {results['nll']:.3f} +- {results['nll_standard_error']:.3f} nats" in completed.stdout
+    assert str(folder / "results.json") in completed.stdout.replace("\n", "")
+    assert "Traceback" not in completed.stderr
+    assert "steps/s" in completed.stderr
+
+
+def test_finished_run_is_not_trained_again(finished):
+    folder, _ = finished
+    before = (folder / "results.json").read_bytes()
+    again = run("run_training.py", "--dataset=bars_and_stripes", "--model=pwl", f"--log_dir={folder}", *QUICK)
+    assert again.returncode == 0
+    assert "complete" in again.stdout
+    assert (folder / "results.json").read_bytes() == before
+
+
+def test_other_settings_and_noresume_are_refused(finished, tmp_path):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    command = ["--dataset=bars_and_stripes", "--model=pwl", f"--log_dir={folder}", *QUICK]
+    cases = [([*command, "--seed=7"], ["--seed=7", "has 0"]), ([*command, "--noresume"], ["--noresume", str(folder)])]
+    expect_each("run_training.py", tmp_path, cases)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_run_eval_of_run_and_of_exported_folder(finished, tmp_path):
+    folder, _ = finished
+    output = tmp_path / "evaluation.json"
+    sizes = ["--num_samples=50", "--log_z_chains=50", "--log_z_temperatures=50", "--num_examples=32"]
+    first = run("run_eval.py", f"--log_dir={folder}", f"--output={output}", *sizes)
+    assert first.returncode == 0, first.stderr
+    results = json.loads(first.stdout)
+    assert results == json.loads(output.read_text())
+    assert (results["model"], results["dataset"], results["num_examples"]) == ("pwl", "bars_and_stripes", 32)
+    second = run("run_eval.py", f"--saved_model={folder / 'saved_model'}", *sizes)
+    assert json.loads(second.stdout) == results
+    trained = json.loads((folder / "results.json").read_text())
+    assert results["exact_nll"] == pytest.approx(trained["exact_nll"], abs=1e-6)
+    idle = run("run_eval.py", f"--log_dir={folder}", "--flattening=1,3", "--posterior_temperatures=5", *sizes)
+    flattened = json.loads(idle.stdout)
+    changed = {name for name in results if flattened[name] != results[name]}
+    assert changed == {"nll", "nll_standard_error", "elbo", "effective_sample_size", "flattening"}
+    assert flattened["flattening"] == [1, 3]
+    assert flattened["posterior_temperatures"] is None
+    assert "--posterior_temperatures=5: has no effect on the model in" in idle.stderr
+
+
+def test_run_eval_mistakes(finished, tmp_path):
+    folder, _ = finished
+    of_run = f"--log_dir={folder}"
+    cases = [
+        ([], ["--log_dir", "--saved_model", "one of the two"]),
+        ([f"--log_dir={tmp_path}"], [str(tmp_path), "config.json"]),
+        ([f"--saved_model={tmp_path}"], [str(tmp_path), "exported"]),
+        ([of_run, "--split=middle"], ["--split=middle"]),
+        ([of_run, "--num_samples=0"], ["--num_samples=0"]),
+        ([of_run, "--dataset=digits"], ["64 pixels", "16"]),
+        ([of_run, "--flattening=1,x"], ["--flattening=1,x: must be numbers"]),
+        ([of_run, "--flattening=2,4"], ["--flattening=2,4", "the first 1"]),
+        ([of_run, "--flattening=1,0.5"], ["--flattening=1,0.5", "at least 1"]),
+        ([of_run, "--flattening=1,2", "--num_samples=5"], ["--num_samples=5", "multiple", "(2)"]),
+        ([of_run, f"--output={tmp_path}/no/file"], ["--output"]),
+    ]
+    expect_each("run_eval.py", tmp_path, cases)
+
+
+def test_mistakes_in_flags(tmp_path):
+    cases = [
+        (["--num_latents=201"], ["--num_latents=201: must be divisible by 2 * num_groups (2)"]),
+        (["--model=pwl", "--num_groups=4", "--num_latents=12"], ["--num_latents=12", "2 * num_groups (8)"]),
+        (["--model=vae"], ["--model=vae", "dvaess"]),
+        (["--model=dvaess", "--num_groups=2"], ["--num_groups=2"]),
+        (["--objective=mcmcmc"], ["--objective=mcmcmc"]),
+        (["--objective=iw", "--model=dvaepp_exp"], ["--objective=iw", "dvaepp_exp", "elbo", "dvaes_exp"]),
+        (["--objective=iw", "--iw_gradient=vimco"], ["--iw_gradient=vimco", "dreg"]),
+        (["--objective=mcmc", "--num_latents=22"], ["--num_latents=22", "at most 20"]),
+        (["--objective=mcmc", "--num_samples=5"], ["--num_samples=5", "must be 1"]),
+        (["--objective=structured", "--observed=1.5"], ["--observed=1.5", "a fraction between 0 and 1"]),
+        (["--num_steps=many"], ["num_steps", "many"]),
+        (["--num_steps=0"], ["--num_steps=0"]),
+        (["--learning_rate=nan"], ["--learning_rate=nan"]),
+        (["--beta=-1"], ["--beta=-1"]),
+        (["--kl_warmup=1.5"], ["--kl_warmup=1.5"]),
+        (["--no_such_flag=1"], ["no_such_flag"]),
+        (["stray"], ["stray"]),
+        (["--dataset=mnist"], ["--dataset=mnist"]),
+        (["--batch_size=5000"], ["--batch_size=5000"]),
+        (["--dataset=missing.npz"], ["missing.npz"]),
+    ]
+    folder = tmp_path / "run"
+    expect_each("run_training.py", tmp_path, [([f"--log_dir={folder}", *case], words) for case, words in cases])
+    assert not folder.exists()
+
+
+def test_mistakes_in_data(tmp_path):
+    good = np.zeros((20, 6), np.uint8)
+    cases = []
+    for name, arrays, fragments in (
+        ("range", {"train": good + 0.5, "valid": good * 1.0, "test": good + 1.5}, ["test", "1.5"]),
+        ("nan", {"train": good * np.nan, "valid": good, "test": good}, ["train", "nan"]),
+        ("width", {"train": good, "valid": good[:, :5], "test": good}, ["valid", "5"]),
+        ("truncated", {"train": good, "valid": good, "test": good}, []),
+    ):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **arrays)
+        cases.append(([f"--dataset={path}", f"--log_dir={tmp_path / 'run'}"], [str(path), *fragments]))
+    path.write_bytes(path.read_bytes()[:100])
+    expect_each("run_training.py", tmp_path, cases)
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_in_the_run_directory(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("precious")
+    cases = [
+        ([f"--log_dir={file}"], ["--log_dir", str(file)]),
+        ([f"--log_dir={file}/below"], ["--log_dir", str(file)]),
+        ([f"--log_dir={tmp_path}"], ["--log_dir", "not empty"]),
+    ]
+    expect_each("run_training.py", tmp_path, cases)
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize("script", ["run_training.py", "run_eval.py"])
+def test_help_is_grouped_and_complete(script):
+    completed = help_of(script)
+    assert completed.returncode == 0
+    assert not completed.stderr
+    flags = set(re.findall(r"--(?:\[no\])?(\w+)", completed.stdout))
+    contract = {
+        "run_training.py": """model dataset data_dir log_dir num_latents num_groups shared_context num_samples objective
+            beta num_gibbs_sweeps num_relaxed_sweeps prior_sampler num_particles prior_sweeps num_steps batch_size
+            learning_rate seed eval_every checkpoint_every strategy resume""",
+        "run_eval.py": "log_dir saved_model dataset data_dir split num_examples num_samples seed output",
+    }[script].split()
+    assert set(contract) <= flags
+    assert max(len(line) for line in completed.stdout.splitlines()) <= 120
+
+
+@pytest.mark.slow
+def test_killed_process_ends_with_the_same_bits(tmp_path):
+    """kill -9 at three arbitrary moments; the run that survives them ends as one that was left alone."""
+    command = [sys.executable, str(ROOT / "run_training.py"), "--dataset=bars_and_stripes", *QUICK, "--num_steps=600"]
+    for delay in (9, 12, 15):
+        process = subprocess.Popen(
+            [*command, f"--log_dir={tmp_path / 'killed'}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    weights = []
+    for name in ("killed", "whole"):
+        subprocess.run([*command, f"--log_dir={tmp_path / name}"], check=True, capture_output=True)
+        shard = next((tmp_path / name / "saved_model" / "variables").glob("*.data-*"))
+        weights.append(shard.read_bytes())
+    assert weights[0] == weights[1]
+
+
+def readme_commands():
+    """The README's `python run_...` commands, continued lines joined."""
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("python run_")]
+
+
+def test_readme_commands_run(tmp_path):
+    """Every `python run_...` command of the README on the built-in data, in the order it stands there, made short."""
+    np.savez(tmp_path / "my_data.npz", **{name: np.eye(32, 12) for name in ("train", "valid", "test")})
+    commands = [command for command in readme_commands() if "mnist" not in command]
+    assert len(commands) >= 3
+    for command in commands:
+        script, *arguments = shlex.split(command)[1:]
+        short = QUICK if script == "run_training.py" else ["--num_samples=20", "--log_z_temperatures=50"]
+        completed = run(script, *arguments, *short, cwd=tmp_path)
+        assert completed.returncode == 0, f"{command}\n{completed.stderr}"
+    (tmp_path / "runs" / "digits").symlink_to(tmp_path / "runs" / "digits-pwl4")
+
+
+# Makes what a piece of the README trains short, and gives it images of MNIST's size.
+SHORTLY = """
+import dvae, dvae.quiet
+configure, quick = dvae.configure, {quick}
+def shortly(**given):
+    if given["dataset"] == "binarized_mnist":
+        given["dataset"] = "images.npz"
+    return configure(**given | quick)
+dvae.configure = shortly
+"""
+
+
+def test_readme_code_runs(tmp_path):
+    """Every piece of Python in the README, in the order it stands there, made short."""
+    pieces = python_code("README.md")
+    assert sum("dvae.train(" in piece for piece in pieces) == 3
+    assert any("Conv2D" in piece and "trained_model(" in piece for piece in pieces)
+    images = np.random.default_rng(0).integers(0, 2, [40, 28, 28], np.uint8)
+    np.savez(tmp_path / "images.npz", train=images, valid=images[:9], test=images[:8])
+    short = [argument.removeprefix("--").split("=") for argument in QUICK]
+    preamble = SHORTLY.format(quick={name: int(value) for name, value in short})
+    for piece in sorted(pieces, key=lambda piece: "saved_model.load" in piece):  # that one wants runs/digits
+        if "saved_model.load" in piece:
+            (tmp_path / "runs" / "digits").symlink_to(tmp_path / "runs" / "from-python")
+        run_python((preamble if "dvae.train(" in piece else "") + piece, tmp_path)
+
+
+def python_code(document):
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+def run_python(code, folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    completed = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, f"{code}\n{completed.stderr}"
+
+
+def test_code_of_the_samplers_page_runs(tmp_path):
+    """Its pieces in one go: later ones use names of earlier ones."""
+    run_python("\n".join(python_code("docs/samplers.md")), tmp_path)
+
+
+def test_readme_flags_exist():
+    """Every flag in the README is one of the program it is given to."""
+    for command in readme_commands():
+        script, *arguments = shlex.split(command)[1:]
+        known = set(re.findall(r"--(?:\[no\])?(\w+)", help_of(script).stdout))
+        assert {a.split("=")[0].lstrip("-") for a in arguments if a.startswith("--")} <= known, command
