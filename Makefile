@@ -4,8 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes: most of the time goes to compilation, which is serial.
-# A file's tests stay together, so that what they share is set up once.
-WORKERS := -n 2 --dist loadfile
+# Groups (tests/conftest.py) stay together, so that what they share is set up once.
+WORKERS := -n 2 --dist loadgroup
+# Folder by folder: XLA keeps all it has compiled, some 30 MB a function, until a process ends.
+TESTS = status=0; \
+	for part in tests/test_*/ "$$(echo tests/test_*.py)"; do \
+		$(BIN)/python -m pytest -q $(WORKERS) $(1) $$part || status=1; \
+	done; exit $$status
 
 .PHONY: help setup train test test-slow check format clean
 
@@ -24,16 +29,17 @@ train: $(READY)  ## train DVAE## on the built-in digits, evaluate and export it:
 	$(BIN)/python run_training.py --model=dvaess --dataset=digits --log_dir=runs/digits
 
 test: $(READY)  ## run the test suite
-	$(BIN)/python -m pytest -q $(WORKERS)
+	@$(call TESTS)
 
 # Long tests pay for optimised compilation, which tests/conftest.py turns off.
 test-slow: $(READY)  ## run the long tests too
-	XLA_FLAGS= $(BIN)/python -m pytest -q -m "slow or not slow" $(WORKERS)
+	@export XLA_FLAGS=; $(call TESTS,-m "slow or not slow")
 
-check: $(READY)  ## lint, format check and tests
+check: $(READY)  ## lint, format check, type check and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q $(WORKERS)
+	$(BIN)/mypy
+	@$(call TESTS)
 
 format: $(READY)  ## format the code and mend what lint can
 	$(BIN)/ruff check --fix .

@@ -7,6 +7,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["dvae", "dvae.*", "models", "models.*", "samplers", "samplers.*"]),
+    package_data={name: ["py.typed"] for name in ("dvae", "models", "samplers")},
     py_modules=["run_training", "run_eval"],
     install_requires=[
         "absl-py>=2.1",
@@ -20,5 +21,5 @@ setup(
         "tf-keras>=2.20",
         "tqdm>=4.66",
     ],
-    extras_require={"dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"]},
+    extras_require={"dev": ["mypy>=1.15", "pre-commit>=4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"]},
 )
