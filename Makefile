@@ -46,5 +46,5 @@ format: $(READY)  ## format the code and mend what lint can
 	$(BIN)/ruff format .
 
 clean:  ## remove .venv and caches (not the runs)
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

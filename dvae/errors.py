@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -28,7 +28,7 @@ class UserError(ValueError):
         """The message with every setting as its flag."""
         return self._text(_as_flag)
 
-    def _text(self, shown: Any) -> str:
+    def _text(self, shown: Callable[[str, Any], str]) -> str:
         rule = self._rule
         for name, value in self._mentions.items():
             rule = rule.replace("{" + name + "}", shown(name, value))
@@ -43,4 +43,6 @@ def _as_argument(name: str, value: Any) -> str:
 def _as_flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, tuple):
+        value = ",".join(f"{number:g}" for number in value)
     return f"--{name}={value}"

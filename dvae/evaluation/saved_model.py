@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,14 +32,19 @@ class LoadedModel(NamedTuple):
 
 
 def save(
-    folder: Path, model: keras.Model, functions: Functions, settings: DrawSettings | None, *, origin: dict[str, Any]
+    folder: Path,
+    model: keras.Model,
+    functions: Mapping[str, Any],
+    settings: DrawSettings | None,
+    *,
+    origin: dict[str, Any],
 ) -> None:
     """Writes a SavedModel; what was in `folder` before stays whole until the new one is complete.
 
     Args:
       folder: where.
       model: whose variables the functions use.
-      functions: of `dvae.evaluation.signatures`.
+      functions: tf.functions of `dvae.evaluation.signatures`.
       settings: of the draws from its posterior, if it has one. At the top of the saved object, as
         `posterior_temperatures` and `posterior_flattening`, so that whoever loads it can change them.
       origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
@@ -49,7 +55,7 @@ def save(
         exported.posterior_temperatures, exported.posterior_flattening = settings.temperatures, settings.flattening
     partial = partial_path(folder)
     shutil.rmtree(partial, ignore_errors=True)
-    signatures = {name: function.get_concrete_function() for name, function in functions.items()}  # type: ignore[attr-defined]
+    signatures = {name: function.get_concrete_function() for name, function in functions.items()}
     tf.saved_model.save(exported, str(partial), signatures=signatures)
     (partial / _ORIGIN).parent.mkdir()
     (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")

@@ -66,11 +66,11 @@ def check_evaluation(settings: EvaluationSettings) -> None:
     check_values(EvaluationSettings, dataclasses.asdict(settings))
     factors = settings.flattening
     if not factors or factors[0] != 1:
-        raise UserError("must be numbers of at least 1, the first 1", flattening=_shown(factors))
+        raise UserError("must be numbers of at least 1, the first 1", flattening=factors)
     if settings.num_samples % len(factors):
         raise UserError(
             f"must be a multiple of the number of factors in {{flattening}} ({len(factors)})",
-            mentions={"flattening": _shown(factors)},
+            mentions={"flattening": factors},
             num_samples=settings.num_samples,
         )
 
@@ -97,7 +97,7 @@ def _check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     if not (is_integer and kind in (int, float)) and type(value) is not kind:
         raise UserError(f"must be {_KINDS[kind]}", **{name: value})
-    shown: dict[str, Any] = {name: _shown(value) if kind is tuple else value}
+    shown = {name: value}
     if name in CHOICES and value not in CHOICES[name]:
         raise UserError(f"must be one of {', '.join(CHOICES[name])}", **shown)
     for number in value if kind is tuple else [value]:
@@ -116,10 +116,6 @@ def _check_bounds(field: dataclasses.Field, number: float, shown: Mapping[str, A
     most = bounds.get("most", _LARGEST if isinstance(number, int) else math.inf)
     if number > most:
         raise UserError(f"must be at most {most}", **shown)
-
-
-def _shown(numbers: Iterable[float]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
 
 
 def without_effect(given: Iterable[str], config: Config) -> list[UserError]:

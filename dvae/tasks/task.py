@@ -21,13 +21,37 @@ from dvae.training.trainer import Trainer, new_optimizer, state_seed
 
 # The settings that play a part in every run; in those with a prior; in those with an approximate posterior.
 _ALWAYS = frozenset(
-    "objective num_latents hidden_layers weight_decay dataset data_dir num_steps batch_size learning_rate seed "
-    "strategy log_dir report_every eval_every checkpoint_every valid_examples test_examples".split()
+    {
+        "objective",
+        "num_latents",
+        "hidden_layers",
+        "weight_decay",
+        "dataset",
+        "data_dir",
+        "num_steps",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "strategy",
+        "log_dir",
+        "report_every",
+        "eval_every",
+        "checkpoint_every",
+        "valid_examples",
+        "test_examples",
+    }
 )
 _OF_PRIOR = frozenset(
-    "prior_sampler num_particles prior_sweeps log_z_chains valid_log_z_temperatures test_log_z_temperatures".split()
+    {
+        "prior_sampler",
+        "num_particles",
+        "prior_sweeps",
+        "log_z_chains",
+        "valid_log_z_temperatures",
+        "test_log_z_temperatures",
+    }
 )
-_OF_POSTERIOR = frozenset("model num_groups beta num_samples valid_samples test_samples".split())
+_OF_POSTERIOR = frozenset({"model", "num_groups", "beta", "num_samples", "valid_samples", "test_samples"})
 
 
 class Pictures(NamedTuple):

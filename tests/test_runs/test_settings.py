@@ -91,9 +91,9 @@ def test_mistakes_in_a_training(given, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"flattening": (2.0, 4.0)}, "flattening='2,4': must be numbers of at least 1, the first 1"),
-        ({"flattening": (1.0, 0.5)}, "flattening='1,0.5': must be at least 1"),
-        ({"flattening": ()}, "flattening='': must be numbers"),
+        ({"flattening": (2.0, 4.0)}, "flattening=(2.0, 4.0): must be numbers of at least 1, the first 1"),
+        ({"flattening": (1.0, 0.5)}, "flattening=(1.0, 0.5): must be at least 1"),
+        ({"flattening": ()}, "flattening=(): must be numbers"),
         ({"flattening": "1,2"}, "flattening='1,2': must be numbers"),
         ({"flattening": (1.0, 2.0), "num_samples": 5}, "num_samples=5: must be a multiple of the number of factors in"),
         ({"log_z_chains": 1}, "log_z_chains=1: must be at least 2"),
