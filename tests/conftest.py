@@ -13,5 +13,6 @@ import pytest
 def pytest_collection_modifyitems(items):
     """What shares a fixture stays in one worker: the tests of a file; where they are of finished runs, of one run."""
     for item in items:
-        case = item.callspec.params.get("finished", "") if hasattr(item, "callspec") else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{case}"))
+        if item.get_closest_marker("xdist_group") is None:
+            case = item.callspec.params.get("finished", "") if hasattr(item, "callspec") else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{case}"))

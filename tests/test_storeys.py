@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -115,3 +116,9 @@ def test_settings_are_read_without_tensorflow():
     code = "import sys, dvae.config, dvae.published; print({'tensorflow', 'keras', 'numpy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_every_test_is_in_a_part_of_the_suite():
+    """`make test` runs it in parts, so that no worker grows too large."""
+    parts = set(re.findall(r"tests/test_\w+(?:\.py)?", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    assert parts == {f"tests/{path.name}" for path in (ROOT / "tests").glob("test_*")}

@@ -1,11 +1,8 @@
-"""The command lines as a user meets them: help, one-line errors, a kill -9, the README's commands."""
+"""The command lines as a user meets them: help, one-line errors, a kill -9."""
 
-import functools
 import json
 import os
-import pathlib
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,25 +10,7 @@ import time
 
 import numpy as np
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-QUICK = (
-    "--num_steps=24 --batch_size=16 --hidden_units=12 --num_particles=20 --prior_sweeps=2 --report_every=5 "
-    "--eval_every=10 --checkpoint_every=8 --valid_samples=5 --valid_temperatures=5 --valid_log_z_temperatures=10 "
-    "--log_z_chains=50 --test_examples=32 --test_samples=20 --test_temperatures=10 --test_log_z_temperatures=50"
-).split()
-
-
-def run(script, *arguments, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
-@functools.cache
-def help_of(script):
-    return run(script, "--helpshort")
-
+from programs import QUICK, ROOT, help_of, run
 
 # Starts Python and TensorFlow once, then tries each command line in a fork of its own.
 FORKS = """
@@ -253,74 +232,3 @@ def test_killed_process_ends_with_the_same_bits(tmp_path):
         shard = next((tmp_path / name / "saved_model" / "variables").glob("*.data-*"))
         weights.append(shard.read_bytes())
     assert weights[0] == weights[1]
-
-
-def readme_commands():
-    """The README's `python run_...` commands, continued lines joined."""
-    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    return [line.strip() for line in text.splitlines() if line.strip().startswith("python run_")]
-
-
-def test_readme_commands_run(tmp_path):
-    """Every `python run_...` command of the README on the built-in data, in the order it stands there, made short."""
-    np.savez(tmp_path / "my_data.npz", **{name: np.eye(32, 12) for name in ("train", "valid", "test")})
-    commands = [command for command in readme_commands() if "mnist" not in command]
-    assert len(commands) >= 3
-    for command in commands:
-        script, *arguments = shlex.split(command)[1:]
-        short = QUICK if script == "run_training.py" else ["--num_samples=20", "--log_z_temperatures=50"]
-        completed = run(script, *arguments, *short, cwd=tmp_path)
-        assert completed.returncode == 0, f"{command}\n{completed.stderr}"
-    (tmp_path / "runs" / "digits").symlink_to(tmp_path / "runs" / "digits-pwl4")
-
-
-# Makes what a piece of the README trains short, and gives it images of MNIST's size.
-SHORTLY = """
-import dvae, dvae.quiet
-configure, quick = dvae.configure, {quick}
-def shortly(**given):
-    if given["dataset"] == "binarized_mnist":
-        given["dataset"] = "images.npz"
-    return configure(**given | quick)
-dvae.configure = shortly
-"""
-
-
-def test_readme_code_runs(tmp_path):
-    """Every piece of Python in the README, in the order it stands there, made short."""
-    pieces = python_code("README.md")
-    assert sum("dvae.train(" in piece for piece in pieces) == 3
-    assert any("Conv2D" in piece and "trained_model(" in piece for piece in pieces)
-    images = np.random.default_rng(0).integers(0, 2, [40, 28, 28], np.uint8)
-    np.savez(tmp_path / "images.npz", train=images, valid=images[:9], test=images[:8])
-    short = [argument.removeprefix("--").split("=") for argument in QUICK]
-    preamble = SHORTLY.format(quick={name: int(value) for name, value in short})
-    for piece in sorted(pieces, key=lambda piece: "saved_model.load" in piece):  # that one wants runs/digits
-        if "saved_model.load" in piece:
-            (tmp_path / "runs" / "digits").symlink_to(tmp_path / "runs" / "from-python")
-        run_python((preamble if "dvae.train(" in piece else "") + piece, tmp_path)
-
-
-def python_code(document):
-    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-
-
-def run_python(code, folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    completed = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert completed.returncode == 0, f"{code}\n{completed.stderr}"
-
-
-def test_code_of_the_samplers_page_runs(tmp_path):
-    """Its pieces in one go: later ones use names of earlier ones."""
-    run_python("\n".join(python_code("docs/samplers.md")), tmp_path)
-
-
-def test_readme_flags_exist():
-    """Every flag in the README is one of the program it is given to."""
-    for command in readme_commands():
-        script, *arguments = shlex.split(command)[1:]
-        known = set(re.findall(r"--(?:\[no\])?(\w+)", help_of(script).stdout))
-        assert {a.split("=")[0].lstrip("-") for a in arguments if a.startswith("--")} <= known, command
