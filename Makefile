@@ -7,8 +7,8 @@ READY := $(VENV)/.ready
 # Groups (tests/conftest.py) stay together, so that what they share is set up once.
 WORKERS := -n 2 --dist loadgroup
 # In parts: XLA keeps all it has compiled, some 30 MB a function, until a process ends. (A test sees that none is left out.)
-PARTS := "tests/test_models tests/test_data" "tests/test_samplers tests/test_storeys.py" tests/test_runs tests/test_tasks \
-	tests/test_training tests/test_compiled.py
+PARTS := "tests/test_models tests/test_data" "tests/test_samplers tests/test_storeys.py" tests/test_programs tests/test_runs \
+	tests/test_tasks tests/test_training tests/test_compiled.py
 TESTS = status=0; \
 	for part in $(PARTS); do \
 		$(BIN)/python -m pytest -q $(WORKERS) $(1) $$part || status=1; \
