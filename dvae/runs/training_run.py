@@ -74,15 +74,17 @@ def train(
         state = task.new_state()  # before the folder is touched: networks may not fit
         directory = RunDirectory(config.log_dir)
         directory.open(task, resume=resume)
-        say(describe_run(config, dataset))
-        if directory.results_file.exists():
-            say("this run is complete; its results:")
-            results = json.loads(directory.results_file.read_text())
-        else:
-            run = TrainingRun(task, order, directory, state)
-            run.train()
-            results = run.finish()
-    directory.release()
+        try:
+            say(describe_run(config, dataset))
+            if directory.results_file.exists():
+                say("this run is complete; its results:")
+                results = json.loads(directory.results_file.read_text())
+            else:
+                run = TrainingRun(task, order, directory, state)
+                run.train()
+                results = run.finish()
+        finally:
+            directory.release()  # a notebook may try again after an interruption or an error
     say(describe_results(results, directory.path, likelihood_of=task.likelihood_of))
     return results
 

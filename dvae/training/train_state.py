@@ -123,10 +123,6 @@ class TrainState:
         finally:
             self._put(before)
 
-    def use_best(self) -> None:
-        """Puts the remembered weights into the model, for good."""
-        self._put(self._best)
-
     def _put(self, values: dict[str, Any]) -> None:
         for path, variable in self._variables.items():
             variable.assign(values[path])
