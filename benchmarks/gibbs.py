@@ -16,12 +16,12 @@ import sys
 import time
 from collections.abc import Callable
 
-import comparison  # before TensorFlow
 import numpy as np
 import tensorflow as tf
-from comparison import CHAINS, Machine, jax, rbms, thrml, torch
 from sklearn.neural_network import BernoulliRBM
 
+import comparison  # before TensorFlow
+from comparison import CHAINS, Machine, jax, rbms, thrml, torch
 from samplers import gibbs
 
 SWEEPS = 40

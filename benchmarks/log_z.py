@@ -16,13 +16,13 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import comparison  # before TensorFlow
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from comparison import CHAINS, Machine, rbms, torch
 from sklearn.datasets import load_digits
 
+import comparison  # before TensorFlow
+from comparison import CHAINS, Machine, rbms, torch
 from samplers import annealed_importance, gibbs, pcd, persistent_chains, population_annealing
 from samplers.annealing_path import Base, biases_base, means_base, uniform_base
 from samplers.annealing_schedules import linear_betas

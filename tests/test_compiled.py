@@ -10,13 +10,13 @@ import pkgutil
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from compiled_cases_models import MODEL_CASES, MODEL_CASES_IN_PARTS
-from machines import as_rbm
 
 import models
+import reference
 import samplers
+from compiled_cases_models import MODEL_CASES, MODEL_CASES_IN_PARTS
+from machines import as_rbm
 from samplers import (
     annealed_importance,
     annealing_path,

@@ -4,13 +4,13 @@ No case calls a network both in training, which moves its averages, and with the
 """
 
 import numpy as np
-import reference
 import tensorflow as tf
-import tiny
-from machines import as_rbm
 from tensorflow_probability import distributions as tfd
 
+import reference
+import tiny
 from dvae.building import build_conditional_model
+from machines import as_rbm
 from models import divergences, relaxed_prior
 from models.directed_posterior import DirectedEncoding, DirectedSample
 from models.likelihood import Likelihood

@@ -8,10 +8,11 @@ it was.
 """
 
 import numpy as np
-import reference
-import reference_models
 import tensorflow as tf
 from scipy import special
+
+import reference
+import reference_models
 
 RELAX = {
     "dvaess": reference_models.pwl,

@@ -7,9 +7,10 @@ Weights are a dictionary from names of this file's own to float64 arrays (`weigh
 import math
 
 import numpy as np
-import reference
 import tensorflow as tf
 from scipy import special
+
+import reference
 
 sigmoid = special.expit
 

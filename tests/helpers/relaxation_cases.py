@@ -4,7 +4,6 @@ A relaxation that is missing here fails a test.
 """
 
 import reference_models
-
 from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction, UniformExponential
 from models.relaxations import Concrete, PiecewiseLinear, SpikeAndExponential
 

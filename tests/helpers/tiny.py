@@ -1,9 +1,9 @@
 """Models small enough to enumerate: 6 pixels, 4 latents, two hidden layers of 3 units."""
 
 import numpy as np
-import reference_models
 import tensorflow as tf
 
+import reference_models
 from dvae.building import Networks, build_autoencoder
 from dvae.settings.complete import complete
 

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from data_cases import raises, toy_splits
 
+from data_cases import raises, toy_splits
 from dvae import data
 from dvae.data.dataset import BINARIZATION_SEEDS
 from dvae.errors import UserError

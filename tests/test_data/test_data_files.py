@@ -3,8 +3,8 @@
 import hashlib
 
 import pytest
-from data_cases import files_under, forbidden_download, raises
 
+from data_cases import files_under, forbidden_download, raises
 from dvae import data
 from dvae.data import files
 

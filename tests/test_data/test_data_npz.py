@@ -6,8 +6,8 @@ import pickle
 
 import numpy as np
 import pytest
-from data_cases import raises, toy_splits
 
+from data_cases import raises, toy_splits
 from dvae import data
 from dvae.data import npz
 

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from data_cases import raises
 
+from data_cases import raises
 from dvae import data
 
 

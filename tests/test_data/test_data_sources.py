@@ -11,8 +11,8 @@ import pytest
 import scipy.io
 import sklearn.datasets
 from absl import logging
-from data_cases import forbidden_download, raises, toy_splits
 
+from data_cases import forbidden_download, raises, toy_splits
 from dvae import data
 from dvae.data import bars_and_stripes, binarized_mnist, files, omniglot
 

@@ -4,12 +4,12 @@ import functools
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-import tiny
 from scipy import special
 
+import reference
+import reference_models
+import tiny
 from dvae.building import build_conditional_model
 from models import rbm_posterior
 from models.posterior import PosteriorDraws

@@ -5,11 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
 import reference
 import reference_models
-import tensorflow as tf
 import tiny
-
 from dvae.building import build_autoencoder
 
 X = np.random.default_rng(0).integers(0, 2, [3, 6]).astype(np.float32)

@@ -6,11 +6,10 @@ the left states of a directed posterior of two groups, over the right states of 
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
 import reference
 import reference_models
-import tensorflow as tf
-from reference import finite_differences
-
 from models.directed_posterior import DirectedSample
 from models.divergences import (
     directed_negative_entropy,
@@ -24,6 +23,7 @@ from models.divergences import (
     relaxed_rbm_to_rbm_without_log_z_phi,
 )
 from models.rbm_posterior import RBMSample
+from reference import finite_differences
 from samplers.log_partition import exact_log_z
 from samplers.rbm import RBM
 

@@ -6,10 +6,10 @@ import re
 import keras
 import numpy as np
 import pytest
-import reference_models
 import tensorflow as tf
-import tiny
 
+import reference_models
+import tiny
 from dvae.building import Networks, build_autoencoder, build_conditional_model
 from dvae.errors import UserError
 from dvae.systems import SYSTEMS, training_objective

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-import tiny
 from tensorflow_probability import distributions as tfd
 
+import reference
+import reference_models
+import tiny
 from dvae.building import build_autoencoder
 from dvae.compiling import compiled
 from models.likelihood import BernoulliLikelihood, Likelihood

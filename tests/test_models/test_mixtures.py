@@ -4,13 +4,13 @@ import functools
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-from relaxation_cases import MIXTURES
 from scipy import integrate, optimize, stats
 
+import reference
+import reference_models
 from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction
+from relaxation_cases import MIXTURES
 
 FREE_SCALES = np.array([1.0, -0.6, 0.1])
 every_mixture = pytest.mark.parametrize("mixture", MIXTURES, ids=lambda mixture: mixture.__name__)

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import reference_models
 import tensorflow as tf
-import tiny
 
+import reference_models
+import tiny
 from dvae.building import build_autoencoder
 from dvae.systems import SYSTEMS, training_objective
 from models.networks import LayerFactory, feature_width

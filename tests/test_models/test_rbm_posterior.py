@@ -7,12 +7,12 @@ the copies are independent replicates of everything, whatever the dependence bet
 import keras
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-import tiny
 from scipy import stats
 
+import reference
+import reference_models
+import tiny
 from dvae.compiling import compiled
 from models import rbm_posterior
 from models.autoencoder import DiscreteVAE

@@ -7,13 +7,13 @@ import pkgutil
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from relaxation_cases import MIXTURES, TRANSFORMS
 
 import models
+import reference
 from models.mixtures import GaussianIntegral
 from models.relaxations import Concrete, PiecewiseLinear, Relaxation, SpikeAndExponential
+from relaxation_cases import MIXTURES, TRANSFORMS
 
 every_relaxation = pytest.mark.parametrize("relaxation", TRANSFORMS, ids=lambda relaxation: relaxation.__name__)
 # Those with values on both sides of 1/2 in the binary proportions; the spike has them at and above 0.

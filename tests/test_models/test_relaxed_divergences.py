@@ -8,11 +8,11 @@ import functools
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
 from scipy import special
 
+import reference
+import reference_models
 from models.directed_posterior import DirectedSample
 from models.divergences import (
     gaussian_integral_to_rbm,

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-from reference import finite_differences
 from scipy import special, stats
 
+import reference
+import reference_models
 from models.relaxations import LogComponents
 from models.relaxed_prior import GaussianIntegralPrior, gaussian_integral, overlapping_bound, smallest_eigenvalue
+from reference import finite_differences
 from samplers.rbm import RBM
 
 N, M = 3, 2

@@ -6,12 +6,12 @@ sums over the nodes of a quadrature, without uniforms and without reparameteriza
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-import tiny
 from scipy import special
 
+import reference
+import reference_models
+import tiny
 from dvae.building import build_conditional_model
 from dvae.systems import SYSTEMS
 from dvae.training import objectives

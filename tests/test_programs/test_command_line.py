@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+
 from programs import QUICK, ROOT, help_of, run
 
 # Starts Python and TensorFlow once, then tries each command line in a fork of its own.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+
 from programs import QUICK, ROOT, help_of, run
 
 

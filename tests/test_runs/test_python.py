@@ -6,12 +6,12 @@ import pathlib
 import keras
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 from scipy import special
 from tensorflow_probability import distributions as tfd
 
 import dvae
+import reference
 import runs
 from models.likelihood import Likelihood
 

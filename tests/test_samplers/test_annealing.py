@@ -7,10 +7,10 @@ temperatures, so that each run is in error by 5 % and more, and a sampler that i
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 
+import reference
+from machines import as_rbm
 from samplers import annealed_importance, population_annealing
 from samplers.annealing_path import biases_base, uniform_base
 from samplers.annealing_schedules import linear_betas

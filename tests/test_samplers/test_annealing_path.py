@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 
+import reference
+from machines import as_rbm
 from samplers import gibbs
 from samplers.annealing_path import Path, _softplus_difference, biases_base, uniform_base
 

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 
+import reference
+from machines import as_rbm
 from samplers.annealing_path import means_base, uniform_base
 from samplers.annealing_schedules import adaptive_betas, geometric_betas, linear_betas, stretched
 

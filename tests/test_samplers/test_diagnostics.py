@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 from tensorflow_probability import mcmc
 
+import reference
+from machines import as_rbm
 from samplers import diagnostics
 from samplers.log_partition import exact_sample
 from samplers.transition_kernel import BlockGibbs

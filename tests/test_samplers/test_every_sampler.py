@@ -8,11 +8,11 @@ import inspect
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 from tensorflow_probability import mcmc
 
+import reference
+from machines import as_rbm
 from samplers import gibbs, parallel_tempering, pcd, population_annealing
 from samplers.parallel_tempering import TemperedState
 from samplers.persistent_chains import PersistentState, number_chains, uniform_log_z

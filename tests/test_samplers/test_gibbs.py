@@ -4,11 +4,11 @@ import time
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 from scipy import stats
 
+import reference
+from machines import as_rbm
 from samplers import gibbs
 
 STARTS = reference.all_states(2)

@@ -1,11 +1,11 @@
 """The exact log Z against sums over all states, and the tensor that carries its gradient."""
 
-import machines
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 
+import machines
+import reference
 from samplers.log_partition import all_states, exact_log_z, exact_sample, log_z_with_gradient
 from samplers.rbm import RBM
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm, mnist_784x15, multimodal_4x4, reference_data
 
+import reference
+from machines import as_rbm, mnist_784x15, multimodal_4x4, reference_data
 from samplers import annealed_importance, population_annealing
 from samplers.annealing_path import biases_base, means_base, uniform_base
 from samplers.annealing_schedules import linear_betas

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 
+import reference
 from samplers.mean_field import mean_field
 from samplers.rbm import RBM
 

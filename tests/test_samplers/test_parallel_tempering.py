@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm, multimodal_4x4
 
+import reference
+from machines import as_rbm, multimodal_4x4
 from samplers import gibbs, parallel_tempering
 from samplers.log_partition import exact_sample
 

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
-from machines import as_rbm
 from scipy import special
 
+import reference
+from machines import as_rbm
 from samplers import pcd, population_annealing
 from samplers.persistent_chains import ChainTable, PersistentState, initial_state, number_chains
 from samplers.rbm import RBM

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 from scipy import stats
 
+import reference
 from samplers import random
 
 # From the authors' test vectors (Random123, `kat_vectors`): key, counter, words.

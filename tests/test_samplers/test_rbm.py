@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 
+import reference
 from samplers.rbm import RBM
 
 TOLERANCE = {tf.float32: 1e-5, tf.float64: 1e-12}

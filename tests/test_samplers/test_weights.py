@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 import pytest
-import reference
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 
+import reference
 from samplers.weights import descendants, effective_sample_size, log_mean_exp, log_mean_exp_standard_error, resample
 
 INF = float("inf")

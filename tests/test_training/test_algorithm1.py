@@ -11,14 +11,14 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
 import reference
 import reference_models
-import tensorflow as tf
 import tiny
-from reference_iteration import Iteration
-
 from dvae.data import make_dataset
 from dvae.tasks.autoencoding import Autoencoding
+from reference_iteration import Iteration
 from samplers.persistent_chains import PersistentState, number_chains
 from samplers.rbm import RBM
 

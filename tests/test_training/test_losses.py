@@ -1,11 +1,11 @@
 """How a loss is put together: what each part of it is given."""
 
 import numpy as np
+import tensorflow as tf
+
 import reference
 import reference_models
-import tensorflow as tf
 import tiny
-
 from dvae.training.losses import AutoencodingLoss, PriorParticles, TrainingObjective
 from dvae.training.objectives import Objective
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
 import tensorflow_probability as tfp
-import tiny
 from scipy import special
 from tensorflow_probability import distributions as tfd
 
+import reference
+import reference_models
+import tiny
 from dvae.systems import training_objective
 from dvae.training import objectives
 from models.directed_posterior import DirectedSample

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-import tiny
 from scipy import special
 
+import reference
+import reference_models
 import runs
+import tiny
 from dvae.data import make_dataset
 from dvae.errors import UserError
 from dvae.runs.summary import describe_results

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-import reference
-import reference_models
 import tensorflow as tf
-import tiny
 from scipy import special
 
+import reference
+import reference_models
 import runs
+import tiny
 from dvae.building import build_generative_model
 from dvae.compiling import compiled
 from dvae.data import make_dataset
