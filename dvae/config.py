@@ -84,6 +84,12 @@ class Config:
     valid_log_z_temperatures: int = setting(
         "Evaluation in training", "AIS temperatures of the prior's log Z", 1000, least=1
     )
+    valid_pictures: int = setting(
+        "Evaluation in training",
+        "examples reconstructed, and half of the samples shown, in TensorBoard; 0 for none",
+        40,
+        least=0,
+    )
 
     test_examples: int = setting("Final evaluation", "test examples, spread evenly", 500, least=1)
     test_samples: int = setting("Final evaluation", "importance samples per example", least=1)

@@ -184,7 +184,12 @@ def _likelihood_functions(likelihood: Likelihood) -> dict[str, Callable[..., dic
         """`log p(x_n | z_s)`, nats, float64 `[S, n]`, from what `decode` makes of `z_s`."""
         return {"log_prob": likelihood.log_prob_of_pairs(x, outputs)}
 
-    return _named(decode, log_prob_of_pairs)
+    @_signature(_rows("z", likelihood.num_units))
+    def render(z):
+        """Expected pixels of binary latents, of whatever origin."""
+        return {"probabilities": likelihood.mean(z, training=False)}
+
+    return _named(decode, log_prob_of_pairs, render)
 
 
 def _posterior_functions(

@@ -174,7 +174,7 @@ class TrainingRun:
         settings = config.for_test()
         images = self.dataset.test[spread(len(self.dataset.test), settings.num_examples)]
         evaluation = evaluate(functions, images, settings, progress=True)
-        shown = self._pictures(functions)
+        shown = self._pictures(functions, _PICTURES)
         pictures.save(directory.samples_picture, shown.samples)
         pictures.save(directory.reconstructions_picture, shown.reconstructions)
         context = {"model": config.model, "dataset": config.dataset, "split": "test"}
@@ -237,8 +237,12 @@ class TrainingRun:
         seconds = time.perf_counter() - start
         measured: dict[str, float | None] = {name: getattr(evaluation, name) for name in MEASURED}
         monitor.scalars("valid", self.step, {**measured, **further, "evaluation_seconds": seconds})
-        monitor.images(self.step, self._pictures(self.functions)._asdict())
-        images, seed = self.dataset.valid[:_HISTOGRAM_EXAMPLES], tf.constant([self.config.seed, 0])
+        seed = tf.constant([self.config.seed, 0])
+        if self.config.valid_pictures:
+            latents = self.task.latents_at_hand(self.state, 2 * self.config.valid_pictures, seed)
+            shown = self._pictures(self.functions, self.config.valid_pictures, latents)
+            monitor.images(self.step, shown._asdict())
+        images = self.dataset.valid[:_HISTOGRAM_EXAMPLES]
         monitor.histograms(self.step, self.task.parameters(self.state.model, images, seed))
         monitor.say(
             f"step {self.step}: validation NLL {evaluation.nll:.2f} nats "
@@ -246,6 +250,6 @@ class TrainingRun:
             + (", the best so far" if best else "")
         )
 
-    def _pictures(self, functions: Functions) -> Pictures:
-        originals = self.dataset.valid[spread(len(self.dataset.valid), _PICTURES)]
-        return self.task.pictures(functions, originals, tf.constant([self.config.seed, 0]))
+    def _pictures(self, functions: Functions, num: int, latents: tf.Tensor | None = None) -> Pictures:
+        originals = self.dataset.valid[spread(len(self.dataset.valid), num)]
+        return self.task.pictures(functions, originals, tf.constant([self.config.seed, 0]), latents=latents)

@@ -17,7 +17,7 @@ from dvae.training.train_state import TrainState
 from models import relaxed_prior
 from models.autoencoder import DiscreteVAE
 from models.generative import GenerativeModel
-from samplers import diagnostics
+from samplers import diagnostics, random
 
 _MIXING_SWEEPS = 50
 
@@ -46,8 +46,11 @@ class Autoencoding(Task):
     def functions(self, model: DiscreteVAE, settings: DrawSettings) -> Functions:
         return autoencoder_functions(model, settings)
 
-    def pictures(self, functions: Functions, originals: np.ndarray, seed: tf.Tensor) -> Pictures:
-        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed)
+    def pictures(self, functions, originals, seed, *, latents=None):
+        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed, latents)
+
+    def latents_at_hand(self, state, num, seed):
+        return particles(state, num, seed)
 
     def parameters(self, model: DiscreteVAE, images: np.ndarray, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         encoding = model.posterior.encode(tf.constant(images, tf.float32), training=False)
@@ -59,16 +62,30 @@ class Autoencoding(Task):
 
 
 def generated_and_reconstructed(
-    functions: Functions, originals: np.ndarray, image_shape: tuple[int, int] | None, seed: tf.Tensor
+    functions: Functions,
+    originals: np.ndarray,
+    image_shape: tuple[int, int] | None,
+    seed: tf.Tensor,
+    latents: tf.Tensor | None,
 ) -> Pictures:
-    """Examples that the model draws, and `originals [n, D]` beside their reconstructions."""
-    samples = functions["generate"](num_samples=tf.constant(2 * len(originals)), seed=seed)["probabilities"]
+    """Examples that the model draws, and `originals [n, D]` beside their reconstructions; see `Task.pictures`."""
+    if latents is None:
+        samples = functions["generate"](num_samples=tf.constant(2 * len(originals)), seed=seed)["probabilities"]
+    else:
+        samples = functions["render"](z=latents)["probabilities"]
     reconstructions = functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed)["probabilities"]
     pairs = pictures.beside(originals, reconstructions.numpy())
     return Pictures(
         samples=pictures.grid(samples.numpy(), image_shape),
         reconstructions=pictures.grid(pairs, image_shape, columns=min(len(originals), pictures.COLUMNS)),
     )
+
+
+def particles(state: TrainState, num: int, seed: tf.Tensor) -> tf.Tensor:
+    """Latents from the prior's chains in training, from all over them, `[num, units]`."""
+    rbm, chains = state.model.prior.rbm(), state.read_prior().left
+    left = tf.gather(chains, tf.range(num) * len(chains) // num)
+    return tf.concat([left, random.bernoulli(rbm.right_logits(left), seed)], axis=-1)
 
 
 def prior_parameters(model: GenerativeModel) -> dict[str, tf.Tensor]:

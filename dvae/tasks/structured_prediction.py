@@ -61,7 +61,7 @@ class StructuredPrediction(Task):
     def functions(self, model: ConditionalModel, settings: DrawSettings) -> Functions:
         return prediction_functions(model, self.part, settings)
 
-    def pictures(self, functions: Functions, originals: np.ndarray, seed: tf.Tensor) -> Pictures:
+    def pictures(self, functions, originals, seed, *, latents=None):
         observed = tf.constant(originals[:, self.part.observed], tf.float32)
         predicted = functions["predict"](observed=observed, num_samples=tf.constant(_LATENTS), seed=seed)
         given = self._completed(originals, np.full([len(originals), len(self.part.target)], 0.5))

@@ -38,6 +38,7 @@ _ALWAYS = frozenset(
         "eval_every",
         "checkpoint_every",
         "valid_examples",
+        "valid_pictures",
         "test_examples",
     }
 )
@@ -130,8 +131,21 @@ class Task(abc.ABC):
         """What the model can do, for evaluation and export."""
 
     @abc.abstractmethod
-    def pictures(self, functions: Functions, originals: np.ndarray, seed: tf.Tensor) -> Pictures:
-        """Of what the model makes by itself, and of `originals [n, D]`."""
+    def pictures(
+        self, functions: Functions, originals: np.ndarray, seed: tf.Tensor, *, latents: tf.Tensor | None = None
+    ) -> Pictures:
+        """Of what the model makes by itself, and of `originals [n, D]`.
+
+        Args:
+          functions: of the model.
+          originals: binary, `[n, D]`.
+          seed: int32 `[2]`.
+          latents: of the prior, `[m, units]`, to be shown; None for draws of the best kind, by annealing.
+        """
+
+    def latents_at_hand(self, state: TrainState, num: int, seed: tf.Tensor) -> tf.Tensor | None:
+        """Draws of the prior that training has made anyhow, `[num, units]`; None where it makes none."""
+        return None
 
     @abc.abstractmethod
     def parameters(self, model: Any, images: np.ndarray, seed: tf.Tensor) -> dict[str, tf.Tensor]:

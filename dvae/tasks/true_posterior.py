@@ -9,8 +9,8 @@ from dvae.building import build_generative_model
 from dvae.config import Config
 from dvae.evaluation.estimates import Evaluation
 from dvae.evaluation.signatures import DrawSettings, Functions, markov_chain_functions
-from dvae.tasks.autoencoding import anchor_prior, generated_and_reconstructed, prior_parameters
-from dvae.tasks.task import Pictures, Task
+from dvae.tasks.autoencoding import anchor_prior, generated_and_reconstructed, particles, prior_parameters
+from dvae.tasks.task import Task
 from dvae.training.losses import CompleteDataLoss
 from dvae.training.train_state import TrainState
 from models.generative import GenerativeModel
@@ -48,8 +48,11 @@ class TruePosterior(Task):
     def functions(self, model: GenerativeModel, settings: DrawSettings) -> Functions:
         return markov_chain_functions(model)
 
-    def pictures(self, functions: Functions, originals: np.ndarray, seed: tf.Tensor) -> Pictures:
-        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed)
+    def pictures(self, functions, originals, seed, *, latents=None):
+        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed, latents)
+
+    def latents_at_hand(self, state, num, seed):
+        return particles(state, num, seed)
 
     def parameters(self, model: GenerativeModel, images: np.ndarray, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         return prior_parameters(model)

@@ -72,6 +72,7 @@ _SMALL = {
     "valid_samples": 5,
     "valid_temperatures": 5,
     "valid_log_z_temperatures": 10,
+    "valid_pictures": 0,
     "log_z_chains": 50,
     "test_examples": 32,
     "test_samples": 20,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow_probability import distributions as tfd
 
 import dvae
@@ -153,9 +154,13 @@ def test_a_run_with_networks_resumes_bit_for_bit(tmp_path):
 def test_arrays_from_python(tmp_path):
     rows = np.random.default_rng(0).integers(0, 2, [40, 7])
     dataset = dvae.make_dataset("mine", train=rows, valid=rows[:9], test=rows[:8])
-    config = runs.small_config(model="pwl", log_dir=str(tmp_path / "run"), **QUICK)
+    config = runs.small_config(model="pwl", log_dir=str(tmp_path / "run"), valid_pictures=3, **QUICK)
     results = dvae.train(config, dataset=dataset, say=lambda _: None)
     assert (results["dataset"], results["num_examples"]) == ("mine", 8)
+    events = EventAccumulator(str(tmp_path / "run" / "valid")).Reload()
+    for name in ("samples", "reconstructions"):  # six lines of pixels and what is between them, enlarged
+        [event] = events.Tensors(name)
+        assert int(tf.make_ndarray(event.tensor_proto)[1]) == 8 * (2 * 6 - 1)
     again = dvae.evaluate(config.log_dir, dataset=dataset, num_samples=20, progress=False)
     assert again["exact_nll"] == pytest.approx(results["exact_nll"])
     assert dvae.trained_model(config.log_dir, dataset=dataset).dataset is dataset
@@ -185,6 +190,18 @@ def test_a_network_that_does_not_fit_leaves_no_folder(tmp_path):
     with pytest.raises(ValueError, match=r"encoder='.*': must be a Keras layer from \[rows, 16\] to features"):
         dvae.train(config, encoder=keras.layers.Reshape((5, 5)))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_folder_is_free_after_an_error(tmp_path):
+    """A notebook may try again what was interrupted."""
+    config = runs.small_config(model="pwl", log_dir=str(tmp_path / "run"))
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dvae.train(config, say=interrupted)
+    runs.open_run(config, tmp_path / "run").directory.release()
 
 
 def test_a_run_that_has_not_been_evaluated(tmp_path):

@@ -181,7 +181,7 @@ class Watched:
 OUTSIDE = {  # read where a run is opened, described or evaluated, and not by the task
     "dataset", "data_dir", "log_dir", "strategy", "report_every", "eval_every", "checkpoint_every", "valid_examples",
     "test_examples", "valid_samples", "test_samples", "valid_temperatures", "test_temperatures", "log_z_chains",
-    "valid_log_z_temperatures", "test_log_z_temperatures",
+    "valid_log_z_temperatures", "test_log_z_temperatures", "valid_pictures",
 }  # fmt: skip
 
 
