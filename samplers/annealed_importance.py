@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from samplers import gibbs, random
 from samplers.annealing_path import Base, Path, Schedule
+from samplers.arguments import check_count, check_seed
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, log_mean_exp, log_mean_exp_standard_error
 
@@ -20,7 +21,8 @@ class AnnealedSample(NamedTuple):
       right: binary, `[chains, *batch, M]`, drawn from `p(right | left)`.
       log_weights: float64 `[chains, *batch]`; `mean exp(log_weights) g(z)` estimates `Z E_p[g]` without bias.
       log_z: log of the mean weight, nats, float64 `[*batch]`; Z is estimated without bias, so `E[log_z] <= log Z`.
-      standard_error: of `log_z`, nats, float64 `[*batch]`, by the delta method.
+      standard_error: of `log_z`, nats, float64 `[*batch]`, by the delta method; infinite where it cannot be known, the
+        weights being too uneven or too few (`samplers.weights.is_known`).
       effective_sample_size: `(sum w)^2 / sum w^2`, float64 `[*batch]`.
     """
 
@@ -41,19 +43,24 @@ def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | in
       rbm: a machine or a batch of machines, which are annealed together.
       base: where to start, of the same batch shape; see `samplers.annealing_path`.
       betas: inverse temperatures from 0 to 1, float64 `[T + 1]`.
-      num_chains: chains for each machine.
+      num_chains: chains for each machine, at least 1 (10 if the error is to be known).
       seed: int32 `[2]`.
 
     Returns:
       The states at beta = 1 with their weights.
 
+    Raises:
+      ValueError: an argument is out of range, or the base does not fit the machine.
+
     References:
       Neal, Annealed importance sampling, 2001; Salakhutdinov & Murray, ICML 2008.
     """
+    check_count("num_chains", num_chains)
+    base = base.fitting(rbm)
     base_seed, anneal_seed = random.split(seed, 2)
     left = base.sample_left(num_chains, base_seed)
     left, right, log_weights = _forward(rbm, base, left, Schedule.of(betas, left.dtype), anneal_seed)
-    log_weights += tf.cast(base.log_z(), tf.float64)
+    log_weights += base.log_z()
     return AnnealedSample(
         left=left,
         right=right,
@@ -70,7 +77,7 @@ class ReverseEstimate(NamedTuple):
     Attributes:
       log_weights: `[chains, *batch]`; `mean exp(log_weights)` estimates 1 / Z without bias.
       log_z: nats, `-log mean exp(log_weights)`, with `E[log_z] >= log Z`.
-      standard_error: of `log_z`, nats, by the delta method.
+      standard_error: of `log_z`, nats, by the delta method; infinite where it cannot be known, as for `sample`.
       effective_sample_size: of the weights.
     """
 
@@ -95,10 +102,14 @@ def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf
       betas: inverse temperatures from 0 to 1, float64 `[T + 1]`, as for `sample`.
       seed: int32 `[2]`.
 
+    Raises:
+      ValueError: `left` is no binary state of the machine, or another argument is out of range.
+
     References:
       Grosse, Ghahramani & Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
     """
-    log_weights = _backward(rbm, base, left, Schedule.of(betas, left.dtype), seed) - tf.cast(base.log_z(), tf.float64)
+    base, left = base.fitting(rbm), rbm.as_states("left", left)
+    log_weights = _backward(rbm, base, left, Schedule.of(betas, left.dtype), check_seed(seed)) - base.log_z()
     return ReverseEstimate(
         log_weights=log_weights,
         log_z=-log_mean_exp(log_weights, axis=0),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import random
+from samplers.arguments import check_betas, check_in_range, check_number, check_shape
 from samplers.gibbs import Columns, to_columns
 from samplers.rbm import RBM
 
@@ -25,8 +26,22 @@ class Base(NamedTuple):
     bias_right: tf.Tensor
 
     def log_z(self) -> tf.Tensor:
-        """`log Z_0 = sum softplus(a0) + sum softplus(b0)`, nats, `[*batch]`."""
-        return sum(tf.reduce_sum(tf.math.softplus(bias), axis=-1) for bias in self)
+        """`log Z_0 = sum softplus(a0) + sum softplus(b0)`, nats, float64 `[*batch]`."""
+        return tf.add_n([tf.reduce_sum(tf.math.softplus(tf.cast(bias, tf.float64)), axis=-1) for bias in self])
+
+    def fitting(self, rbm: RBM) -> Base:
+        """The base as the start of a path to `rbm`: tensors of its type.
+
+        Raises:
+          ValueError: it has another shape.
+        """
+        dtype = rbm.weights.dtype
+        biases = []
+        for name, bias, end in zip(self._fields, self, (rbm.bias_left, rbm.bias_right), strict=True):
+            bias = tf.cast(tf.convert_to_tensor(bias), dtype)
+            check_shape(f"{name} of the base", bias, end.shape, "that of the machine")
+            biases.append(bias)
+        return Base(*biases)
 
     def sample_left(self, num_chains: tf.Tensor | int, seed: tf.Tensor) -> tf.Tensor:
         """Exact draws of the left units, `[num_chains, *batch, N]`."""
@@ -51,11 +66,17 @@ def means_base(left_means: tf.Tensor, right_means: tf.Tensor, *, least: float = 
     image and means of 1/2 on the right are the base of Salakhutdinov & Murray (2008).
 
     Args:
-      left_means: `[*batch, N]`.
-      right_means: `[*batch, M]`.
-      least: means are kept in `[least, 1 - least]`, so that no state is left out that the RBM may have.
+      left_means: in [0, 1], `[*batch, N]`.
+      right_means: in [0, 1], `[*batch, M]`.
+      least: in (0, 1/2); means are kept in `[least, 1 - least]`, so that no state is left out that the RBM may have.
+
+    Raises:
+      ValueError: means or `least` are out of range.
     """
-    clipped = (tf.clip_by_value(means, least, 1 - least) for means in (left_means, right_means))
+    check_number("least", least, above=0.0, below=0.5)
+    for name, means in (("left_means", left_means), ("right_means", right_means)):
+        check_in_range(name, means, 0.0, 1.0)
+    clipped = (tf.clip_by_value(tf.convert_to_tensor(m), least, 1 - least) for m in (left_means, right_means))
     return Base(*(tf.math.log(means) - tf.math.log1p(-means) for means in clipped))
 
 
@@ -72,8 +93,12 @@ class Schedule(NamedTuple):
 
     @classmethod
     def of(cls, betas: tf.Tensor, dtype: tf.DType) -> Schedule:
-        """From `betas [T + 1]`, which the arithmetic of the loop takes as `dtype`."""
-        betas = tf.cast(betas, dtype)
+        """From `betas [T + 1]`, which the arithmetic of the loop takes as `dtype`.
+
+        Raises:
+          ValueError: they do not rise from 0 to 1.
+        """
+        betas = tf.cast(check_betas(betas), dtype)
         length = tf.shape(betas)[0]
         powers = 2 ** tf.range(_SHORTEST_SCHEDULE_BITS, 31)
         padding = tf.reduce_min(tf.boolean_mask(powers, powers >= length)) - length

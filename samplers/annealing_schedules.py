@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from samplers import gibbs, random
 from samplers.annealing_path import Base, Path
+from samplers.arguments import check_betas, check_count, check_number
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, resample
 
@@ -13,7 +14,12 @@ _BISECTIONS = 30
 
 
 def linear_betas(num_temperatures: tf.Tensor | int) -> tf.Tensor:
-    """Equally spaced."""
+    """Equally spaced; `num_temperatures`, T, is at least 1.
+
+    Raises:
+      ValueError: T is less.
+    """
+    check_count("num_temperatures", num_temperatures)
     return tf.cast(tf.range(num_temperatures + 1), tf.float64) / tf.cast(num_temperatures, tf.float64)
 
 
@@ -23,7 +29,12 @@ def geometric_betas(num_temperatures: tf.Tensor | int, *, first: float) -> tf.Te
     Args:
       num_temperatures: T, at least 2.
       first: `beta_1`, in (0, 1).
+
+    Raises:
+      ValueError: one of them is out of range.
     """
+    check_count("num_temperatures", num_temperatures, least=2)
+    check_number("first", first, above=0.0, below=1.0)
     exponents = tf.cast(tf.range(num_temperatures - 1, -1, -1), tf.float64) / tf.cast(num_temperatures - 1, tf.float64)
     return tf.concat([tf.zeros([1], tf.float64), tf.constant(first, tf.float64) ** exponents], axis=0)
 
@@ -44,18 +55,20 @@ def adaptive_betas(
       rbm: a machine or a batch of machines, which get common temperatures.
       base: where the path starts.
       ess_fraction: in (0, 1); 1 - 1/n gives increments whose relative weights have a variance of about 1 / (n - 1).
-      num_particles: of the pilot, for each machine.
+      num_particles: of the pilot, for each machine; at least 2.
       seed: int32 `[2]`.
-      most_temperatures: where to give up.
+      most_temperatures: where to give up; at least 1.
 
     Raises:
-      ValueError: `ess_fraction` is not in (0, 1), or more than `most_temperatures` would be needed.
+      ValueError: an argument is out of range, or more than `most_temperatures` would be needed.
 
     References:
       Zhou, Johansen & Aston, Toward automatic model comparison, J. Comput. Graph. Stat. 2016.
     """
-    if not 0 < ess_fraction < 1:
-        raise ValueError(f"ess_fraction = {ess_fraction}: must be in (0, 1)")
+    check_number("ess_fraction", ess_fraction, above=0.0, below=1.0)
+    check_count("num_particles", num_particles, least=2)
+    check_count("most_temperatures", most_temperatures)
+    base = base.fitting(rbm)
     base_seed, anneal_seed = random.split(seed, 2)
     path = Path.between(base, rbm)
     left = base.sample_left(num_particles, base_seed)
@@ -99,7 +112,12 @@ def stretched(betas: tf.Tensor, num_temperatures: tf.Tensor | int) -> tf.Tensor:
 
     The curve is piecewise linear, one unit of time for each of its steps; the last one, which the end at 1 may have
     cut short, takes the time that its size is of the step before.
+
+    Raises:
+      ValueError: `betas` do not rise from 0 to 1, or there are no temperatures.
     """
+    betas = check_betas(betas)
+    check_count("num_temperatures", num_temperatures)
     steps = betas[1:] - betas[:-1]
     last = tf.minimum(steps[-1] / steps[tf.maximum(tf.shape(steps)[0] - 2, 0)], 1)
     whole = tf.cast(tf.shape(steps)[0] - 1, tf.float64)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import random
+from samplers.arguments import check_count, check_seed
 from samplers.rbm import RBM
 
 
@@ -32,8 +33,7 @@ class GibbsState(NamedTuple):
     right: tf.Tensor
 
 
-@tf.function(jit_compile=True)
-def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> GibbsState:
+def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor | int) -> GibbsState:
     """Moves chains by `num_sweeps` sweeps; one sweep draws `right | left`, then `left | right`.
 
     Leaves `p(left)` of the RBM invariant; with float32 up to 8e-6 in a unit's conditional probability, since it draws
@@ -44,11 +44,21 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
       rbm: a machine or a batch of machines.
       left: binary, `[chains, *batch, N]`.
       seed: int32 `[2]`.
-      num_sweeps: int32 scalar, at least 1. (A tensor: one compilation serves every length.)
+      num_sweeps: at least 1.
 
     Returns:
       The state after the last sweep.
+
+    Raises:
+      ValueError: an argument is out of range, or `left` is no binary state of the machine.
     """
+    check_count("num_sweeps", num_sweeps)
+    # The number of sweeps as a tensor: one compilation serves every length.
+    return _sweeps(rbm, rbm.as_states("left", left), check_seed(seed), num_sweeps=tf.convert_to_tensor(num_sweeps))
+
+
+@tf.function(jit_compile=True)
+def _sweeps(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> GibbsState:
     columns = Columns.of(rbm)
     left = to_columns(left)
     uniforms = training_uniforms(left.dtype)
@@ -63,9 +73,8 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) 
     return GibbsState(*(tf.stop_gradient(from_columns(side)) for side in (left, right)))
 
 
-@tf.function
 def sweep_in_parts(
-    rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor, num_parts: int = 2
+    rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor | int, num_parts: int = 2
 ) -> GibbsState:
     """`sweep` for many chains: parts of them, which run at the same time.
 
@@ -73,12 +82,25 @@ def sweep_in_parts(
     of a thousand chains. Within a function that is compiled as a whole, and on a GPU, use `sweep`.
 
     Args, Returns: as for `sweep`; other random numbers, as each part has a seed of its own.
-      num_parts: at most the number of chains.
+      num_parts: 1 to the number of chains.
     """
+    check_count("num_sweeps", num_sweeps)
+    check_count("num_parts", num_parts)
+    left = rbm.as_states("left", left)
+    if left.shape[0] is not None and num_parts > left.shape[0]:
+        raise ValueError(f"num_parts = {num_parts}: must be at most the number of chains ({left.shape[0]})")
+    sweeps = tf.convert_to_tensor(num_sweeps)
+    return _sweeps_in_parts(rbm, left, check_seed(seed), num_sweeps=sweeps, num_parts=num_parts)
+
+
+@tf.function
+def _sweeps_in_parts(
+    rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor, num_parts: int
+) -> GibbsState:
     bounds = [tf.shape(left)[0] * i // num_parts for i in range(num_parts + 1)]
     seeds = random.split(seed, num_parts)
     parts = [
-        sweep(rbm, left[first:last], part_seed, num_sweeps=num_sweeps)
+        _sweeps(rbm, left[first:last], part_seed, num_sweeps=num_sweeps)
         for first, last, part_seed in zip(bounds[:-1], bounds[1:], seeds, strict=True)
     ]
     return GibbsState(*(tf.concat(sides, axis=0) for sides in zip(*parts, strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from samplers import random
+from samplers.arguments import check_count, check_seed
 from samplers.gibbs import GibbsState
 from samplers.rbm import RBM
 
@@ -14,6 +15,7 @@ _BLOCK_BITS = 14  # states are enumerated in blocks of 2^14
 
 def all_states(num_units: int, *, first: tf.Tensor | int = 0, count: tf.Tensor | int | None = None) -> tf.Tensor:
     """Binary vectors number `first` to `first + count - 1`, float64 `[count, num_units]`, first unit the lowest bit."""
+    check_count("num_units", num_units, least=0)
     count = 2**num_units if count is None else count
     return tf.cast(_bits(tf.range(first, first + count), num_units), tf.float64)
 
@@ -23,7 +25,6 @@ def _bits(numbers: tf.Tensor, num_units: int) -> tf.Tensor:
     return tf.bitwise.right_shift(numbers[..., None], tf.range(num_units)) & 1
 
 
-@tf.function
 def exact_log_z(rbm: RBM) -> tf.Tensor:
     """`log Z = log sum_{left, right} exp(-E)`: the smaller side enumerated, the other summed out, in float64.
 
@@ -36,7 +37,11 @@ def exact_log_z(rbm: RBM) -> tf.Tensor:
     Raises:
       ValueError: too many units to enumerate.
     """
-    rbm = _smaller_side_left(rbm)
+    return _enumerated(_smaller_side_left(rbm))
+
+
+@tf.function
+def _enumerated(rbm: RBM) -> tf.Tensor:
     log_z = tf.fill(tf.shape(rbm.bias_left)[:-1], tf.constant(float("-inf"), tf.float64))
     block = _block_size(rbm)
     for first in tf.range(0, 2**rbm.num_left, block):
@@ -45,21 +50,27 @@ def exact_log_z(rbm: RBM) -> tf.Tensor:
     return log_z
 
 
-@tf.function
 def exact_sample(rbm: RBM, num_samples: tf.Tensor | int, seed: tf.Tensor) -> GibbsState:
     """Independent draws from p(z): the state of the smaller side by its enumerated probability, then the other side.
 
     Args:
       rbm: a machine or a batch of machines, at most 24 units on the smaller side.
-      num_samples: draws.
+      num_samples: draws, at least 1.
       seed: int32 `[2]`.
 
     Returns:
       `left [num_samples, *batch, N]` and `right [num_samples, *batch, M]`, of the machine's type.
 
     Raises:
-      ValueError: too many units to enumerate.
+      ValueError: too many units to enumerate, or another argument is out of range.
     """
+    check_count("num_samples", num_samples)
+    _smaller_side_left(rbm)
+    return _exact_sample(rbm, tf.convert_to_tensor(num_samples), check_seed(seed))
+
+
+@tf.function
+def _exact_sample(rbm: RBM, num_samples: tf.Tensor, seed: tf.Tensor) -> GibbsState:
     state_seed, other_seed = random.split(seed, 2)
     enumerated = _smaller_side_left(rbm)
     block = _block_size(enumerated)

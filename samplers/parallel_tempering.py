@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from samplers import gibbs, random
 from samplers.annealing_path import Path, uniform_base
+from samplers.arguments import check_count
 from samplers.persistent_chains import fair_coins, reweight, uniform_log_z, uniform_rbm
 from samplers.rbm import RBM
 
@@ -52,7 +53,12 @@ def initial_state(rbm: RBM, *, num_chains: int, seed: tf.Tensor, num_levels: int
       num_chains: at beta = 1 and at every other level, for each machine.
       seed: int32 `[2]`.
       num_levels: temperatures, at least 2; beta falls linearly from 1 to 0.
+
+    Raises:
+      ValueError: an argument is out of range.
     """
+    check_count("num_chains", num_chains)
+    check_count("num_levels", num_levels, least=2)
     replicas = fair_coins(rbm, [num_levels, num_chains], seed)
     return TemperedState(replicas[0], replicas[1:], uniform_rbm(rbm), uniform_log_z(rbm))
 
@@ -71,6 +77,7 @@ def step(rbm: RBM, state: TemperedState, seed: tf.Tensor, *, num_sweeps: int) ->
     References:
       Hukushima & Nemoto, Exchange Monte Carlo method, 1996. Desjardins et al., AISTATS 2010 (for RBMs).
     """
+    check_count("num_sweeps", num_sweeps)
     _, log_z, ess = reweight(rbm, state)
     replicas = tf.concat([state.left[None], state.hot], axis=0)
     replicas, acceptance = tempered_sweeps(rbm, replicas, seed, num_sweeps=tf.constant(num_sweeps))

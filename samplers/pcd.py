@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from samplers import gibbs
+from samplers.arguments import check_count
 from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
 from samplers.rbm import RBM
 
@@ -21,6 +22,7 @@ def step(
     References:
       Tieleman, Training restricted Boltzmann machines using approximations to the likelihood gradient, ICML 2008.
     """
+    check_count("num_sweeps", num_sweeps)
     _, log_z, ess = reweight(rbm, state)
     left = gibbs.sweep(rbm, state.left, seed, num_sweeps=tf.constant(num_sweeps)).left
     return PersistentState(left, rbm.frozen(), log_z, state.family), PersistentInfo(ess, count_families(state.family))

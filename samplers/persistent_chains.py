@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from samplers import random
+from samplers.arguments import check_count
 from samplers.rbm import RBM
 from samplers.weights import effective_sample_size, log_mean_exp
 
@@ -52,7 +53,11 @@ def initial_state(rbm: RBM, *, num_chains: int, seed: tf.Tensor) -> PersistentSt
       rbm: gives sizes, batch shape and type.
       num_chains: for each machine.
       seed: int32 `[2]`.
+
+    Raises:
+      ValueError: there are no chains.
     """
+    check_count("num_chains", num_chains)
     left = fair_coins(rbm, [num_chains], seed)
     return PersistentState(left, uniform_rbm(rbm), uniform_log_z(rbm), number_chains(left))
 
@@ -129,6 +134,9 @@ class ChainTable(tf.Module):
 
     def __init__(self, *, num_examples: int, num_chains: int, num_units: int, seed: tf.Tensor) -> None:
         super().__init__(name="chain_table")
+        check_count("num_examples", num_examples)
+        check_count("num_chains", num_chains)
+        check_count("num_units", num_units, least=0)
         self.num_units = num_units
         num_bytes = -(-num_units // 8)
         words = random.words([num_examples, num_chains, -(-num_bytes // 4)], seed)

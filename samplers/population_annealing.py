@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from samplers import gibbs, random
 from samplers.annealing_path import Base, Path, Schedule
+from samplers.arguments import check_count
 from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
 from samplers.rbm import RBM
-from samplers.weights import descendants, log_mean_exp, resample
+from samplers.weights import FEWEST, descendants, known_or_infinite, log_mean_exp, resample
 
 __all__ = ["AnnealedPopulation", "initial_state", "sample", "step"]
 
@@ -22,7 +23,10 @@ class AnnealedPopulation(NamedTuple):
       left: binary, `[particles, *batch, N]`.
       right: binary, `[particles, *batch, M]`, drawn from `p(right | left)`.
       log_z: nats, float64 `[*batch]`; Z is estimated without bias, so `E[log_z] <= log Z`.
-      standard_error: of `log_z`, nats, float64 `[*batch]`; see `sample`.
+      standard_error: of `log_z`, nats, float64 `[*batch]`; see `sample`. Infinite where it cannot be known: fewer than
+        10 families survive, or the effective sample size is too small (`samplers.weights.is_known`).
+      effective_sample_size: of that many equal independent particles is the standard error, float64 `[*batch]`; without
+        resampling that of the importance weights.
       num_families: how many particles of the start have descendants at the end, int32 `[*batch]`. Particles of one
         family are correlated: few families mean a population that knows less than its size says.
     """
@@ -31,6 +35,7 @@ class AnnealedPopulation(NamedTuple):
     right: tf.Tensor
     log_z: tf.Tensor
     standard_error: tf.Tensor
+    effective_sample_size: tf.Tensor
     num_families: tf.Tensor
 
 
@@ -54,23 +59,32 @@ def sample(
       rbm: a machine or a batch of machines, which are annealed together, each with a population of its own.
       base: where to start, of the same batch shape; see `samplers.annealing_path`.
       betas: inverse temperatures from 0 to 1, float64 `[T + 1]`.
-      num_particles: particles for each machine.
+      num_particles: particles for each machine, at least 1 (10 if the error is to be known).
       seed: int32 `[2]`.
 
     Returns:
       The population at beta = 1.
+
+    Raises:
+      ValueError: an argument is out of range, or the base does not fit the machine.
 
     References:
       Hukushima & Iba, Population annealing and its application to a spin glass, 2003.
       Machta, Population annealing with weighted averages, 2010.
       Lee & Whiteley, Variance estimation in the particle filter, Biometrika 2018.
     """
+    check_count("num_particles", num_particles)
+    base = base.fitting(rbm)
     base_seed, anneal_seed = random.split(seed, 2)
     left = base.sample_left(num_particles, base_seed)
     schedule = Schedule.of(betas, left.dtype)
     left, right, log_ratio, standard_error, families = _anneal(rbm, base, left, schedule, anneal_seed)
-    log_z = tf.cast(base.log_z(), tf.float64) + log_ratio
-    return AnnealedPopulation(left, right, log_z, standard_error, count_families(families))
+    count = tf.cast(num_particles, tf.float64)
+    num_families = count_families(families)
+    size = count / (1 + count * standard_error**2)
+    is_enough = tf.cast(num_families, tf.float64) >= FEWEST
+    standard_error = known_or_infinite(standard_error, tf.where(is_enough, size, tf.zeros_like(size)), count)
+    return AnnealedPopulation(left, right, base.log_z() + log_ratio, standard_error, size, num_families)
 
 
 @tf.function(jit_compile=True)
@@ -127,6 +141,7 @@ def step(
     Returns:
       The population at the new parameters, and the effective sample size of the reweighting.
     """
+    check_count("num_sweeps", num_sweeps)
     resample_seed, gibbs_seed = random.split(seed, 2)
     log_weights, log_z, ess = reweight(rbm, state)
     ancestors = resample(log_weights, resample_seed)

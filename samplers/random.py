@@ -17,18 +17,20 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from samplers.arguments import check_seed
+
 _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 _PARITY = 0x1BD11BDA  # of the key schedule
 
 
 def split(seed: tf.Tensor, num: int) -> list[tf.Tensor]:
     """`num` independent seeds, int32 `[2]` each, from one."""
-    return tf.unstack(tf.random.split(seed, num, alg="philox"))
+    return tf.unstack(tf.random.split(check_seed(seed), num, alg="philox"))
 
 
 def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
     """The seed number `number` of a series, int32 `[2]`."""
-    return tf.random.fold_in(seed, number, alg="philox")
+    return tf.random.fold_in(check_seed(seed), number, alg="philox")
 
 
 def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
@@ -42,7 +44,7 @@ def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
     axis = max(rank - 2, 0)
     halves = tf.concat([shape[:axis], [(shape[axis] + 1) // 2], shape[axis + 1 :]], 0)
     counter = tf.bitcast(tf.reshape(tf.range(tf.reduce_prod(halves)), halves), tf.uint32)
-    key = tf.bitcast(seed, tf.uint32)
+    key = tf.bitcast(check_seed(seed), tf.uint32)
     both = tf.concat(threefry(key[0], key[1], counter, tf.zeros_like(counter)), axis)
     return tf.slice(both, tf.zeros_like(shape), shape)
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import string
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from samplers.arguments import check_binary, check_shape
 
-class RBM(NamedTuple):
+
+class _Parameters(NamedTuple):
+    bias_left: tf.Tensor
+    bias_right: tf.Tensor
+    weights: tf.Tensor
+
+
+class RBM(_Parameters):
     """Restricted Boltzmann machine over binary units `z = [left, right]` in {0, 1}.
 
         p(z) = exp(-E(z)) / Z,    E(z) = -(a . left + b . right + left' W right)
@@ -17,15 +26,22 @@ class RBM(NamedTuple):
     front of the batch: `left` is `[..., *batch, N]`, `right` is `[..., *batch, M]`. A NamedTuple of tensors is a
     `tf.nest` structure, so an `RBM` passes through `tf.function`, `tf.while_loop` and `tf.nest.map_structure`.
 
+    NumPy arrays and lists become tensors: of the type of the tensors beside them, if there are any; else of the widest
+    floating-point type among them, and of float32 if all are integers.
+
     Attributes:
       bias_left: `a`, `[*batch, N]`.
       bias_right: `b`, `[*batch, M]`.
       weights: `W`, `[*batch, N, M]`.
+
+    Raises:
+      ValueError: the parameters are no finite real numbers, or their types or shapes do not fit together.
     """
 
-    bias_left: tf.Tensor
-    bias_right: tf.Tensor
-    weights: tf.Tensor
+    __slots__ = ()
+
+    def __new__(cls, bias_left: Any, bias_right: Any, weights: Any) -> RBM:
+        return super().__new__(cls, *_fitting(bias_left=bias_left, bias_right=bias_right, weights=weights))
 
     @property
     def num_left(self) -> int:
@@ -37,18 +53,20 @@ class RBM(NamedTuple):
 
     def right_logits(self, left: tf.Tensor) -> tf.Tensor:
         """`b + left' W`: `right | left ~ Bernoulli(sigma(right_logits))`; `[..., *batch, M]`."""
-        return self.bias_right + self._contract(left, "y")
+        return self.bias_right + self._contract(self._as_units("left", left), "y")
 
     def left_logits(self, right: tf.Tensor) -> tf.Tensor:
         """`a + W right`: `left | right ~ Bernoulli(sigma(left_logits))`; `[..., *batch, N]`."""
-        return self.bias_left + self._contract(right, "z")
+        return self.bias_left + self._contract(self._as_units("right", right), "z")
 
     def energy(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """`E(z) = -(a . left + b . right + left' W right)` in nats, `[..., *batch]`; also for relaxed units."""
+        left, right = self._as_units("left", left), self._as_units("right", right)
         return -(_dot(left, self.bias_left) + _dot(right, self.right_logits(left)))
 
     def free_energy(self, left: tf.Tensor) -> tf.Tensor:
         """`F(left) = -log sum_right exp(-E) = -a . left - sum_j softplus(b_j + (left' W)_j)`, nats, `[..., *batch]`."""
+        left = self._as_units("left", left)
         return -(_dot(left, self.bias_left) + tf.reduce_sum(tf.math.softplus(self.right_logits(left)), axis=-1))
 
     def split(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -63,11 +81,71 @@ class RBM(NamedTuple):
         """The same distribution with the names of the two sides exchanged."""
         return RBM(self.bias_right, self.bias_left, tf.linalg.matrix_transpose(self.weights))
 
+    def as_states(self, side: str, units: Any) -> tf.Tensor:
+        """Binary states of one side, `left` or `right`, `[samples, *batch, units]`, as tensors of the machine's type.
+
+        Raises:
+          ValueError: they are not binary, or of another type or shape.
+        """
+        units = self._as_units(side, units)
+        check_binary(side, units)
+        bias = self.bias_left if side == "left" else self.bias_right
+        check_shape(side, units, tf.TensorShape([None]).concatenate(bias.shape), "[samples, *batch, units]")
+        return units
+
+    def _as_units(self, side: str, units: Any) -> tf.Tensor:
+        """States of one side, of the machine's type where they are no tensors yet."""
+        if not tf.is_tensor(units):
+            units = tf.convert_to_tensor(np.asarray(units).astype(self.weights.dtype.as_numpy_dtype))
+        bias = self.bias_left if side == "left" else self.bias_right
+        if units.dtype != bias.dtype or not units.shape[-1:].is_compatible_with(bias.shape[-1:]):
+            raise ValueError(
+                f"{side} is {units.dtype.name} of shape {tuple(units.shape)}: must be {bias.dtype.name} with a last "
+                f"dimension of {bias.shape[-1]}, as the machine"
+            )
+        return units
+
     def _contract(self, units: tf.Tensor, axis: str) -> tf.Tensor:
         # Letters y, z are the weights' two axes; the one named `axis` is summed against the units.
         batch = string.ascii_lowercase[: self.weights.shape.rank - 2]
         other = "z" if axis == "y" else "y"
         return tf.einsum(f"...{batch}{axis},{batch}yz->...{batch}{other}", units, self.weights)
+
+
+def _fitting(**parameters: Any) -> list[Any]:
+    """The parameters as tensors; what is no array (a `TensorSpec`, say, of a `tf.nest` structure) stays as it is."""
+    is_array = {name: isinstance(value, np.ndarray | list | tuple) for name, value in parameters.items()}
+    arrays = {name: np.asarray(value) for name, value in parameters.items() if is_array[name]}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "buif" or not np.all(np.isfinite(array)):
+            raise ValueError(f"{name} of type {array.dtype}: must be finite real numbers")
+    dtypes = {value.dtype for name, value in parameters.items() if not is_array[name] and hasattr(value, "dtype")}
+    if len(dtypes) > 1:
+        shown = ", ".join(f"{name} {value.dtype}" for name, value in parameters.items() if not is_array[name])
+        raise ValueError(f"parameters of different types: must be of one ({shown})")
+    if arrays:
+        floating = [array.dtype for array in arrays.values() if array.dtype.kind == "f"]
+        dtype = dtypes.pop() if dtypes else tf.as_dtype(np.result_type(np.float32, *floating))
+        parameters |= {
+            name: tf.constant(array.astype(tf.as_dtype(dtype).as_numpy_dtype)) for name, array in arrays.items()
+        }
+    if all(hasattr(value, "shape") for value in parameters.values()):
+        _check_shapes(**{name: tf.TensorShape(value.shape) for name, value in parameters.items()})
+    return list(parameters.values())
+
+
+def _check_shapes(bias_left: tf.TensorShape, bias_right: tf.TensorShape, weights: tf.TensorShape) -> None:
+    if weights.rank is None:
+        return
+    wanted = "[*batch, N], [*batch, M], [*batch, N, M]"
+    fits = (
+        weights.rank >= 2
+        and bias_left.is_compatible_with(weights[:-1])
+        and bias_right.is_compatible_with(weights[:-2].concatenate(weights[-1:]))
+    )
+    if not fits:
+        shapes = ", ".join(str(tuple(shape)) for shape in (bias_left, bias_right, weights))
+        raise ValueError(f"bias_left, bias_right, weights of shapes {shapes}: must be {wanted}")
 
 
 def _dot(units: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ from tensorflow_probability import mcmc
 from tensorflow_probability.python.internal import samplers as tfp_seeds
 
 from samplers import gibbs
+from samplers.arguments import check_count
 from samplers.rbm import RBM
 
 
@@ -37,10 +38,14 @@ class BlockGibbs(mcmc.TransitionKernel):
 
     Args:
       rbm: a machine or a batch of machines.
-      num_sweeps: sweeps in one step.
+      num_sweeps: sweeps in one step, at least 1.
+
+    Raises:
+      ValueError: there are none.
     """
 
     def __init__(self, rbm: RBM, *, num_sweeps: int = 1) -> None:
+        check_count("num_sweeps", num_sweeps)
         self._rbm, self._num_sweeps = rbm, num_sweeps
 
     @property

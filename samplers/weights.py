@@ -6,6 +6,9 @@ import tensorflow as tf
 
 from samplers import random
 
+FEWEST = 10.0  # effective weights, of which an error can be known
+_LARGEST_RATIO = 20.0  # of weights to effective ones
+
 
 def log_mean_exp(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     """`log(mean(exp(log_weights)))` along `axis`."""
@@ -14,16 +17,39 @@ def log_mean_exp(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def log_mean_exp_standard_error(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
-    """Standard error of `log_mean_exp` of independent weights, by the delta method: `std(w) / (mean(w) sqrt(n))`."""
+    """Standard error of `log_mean_exp` of independent weights; infinite where they cannot tell (`is_known`).
+
+    By the delta method, `std(w) / (mean(w) sqrt(n))`, which cannot exceed 1, whatever is missing: when a single weight
+    is all of the mean, it says 1.
+    """
     count = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
     relative = tf.exp(log_weights - tf.expand_dims(log_mean_exp(log_weights, axis), axis))  # mean 1
     variance = tf.reduce_sum(tf.square(relative - 1), axis) / tf.maximum(count - 1, 1)
-    return tf.sqrt(variance / count)
+    return known_or_infinite(tf.sqrt(variance / count), effective_sample_size(log_weights, axis), count)
 
 
 def effective_sample_size(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     """`(sum w)^2 / sum w^2` along `axis`, from 1 to the number of weights. [Kong 1992]"""
     return tf.exp(2 * tf.reduce_logsumexp(log_weights, axis) - tf.reduce_logsumexp(2 * log_weights, axis))
+
+
+def is_known(effective_sample_size: tf.Tensor, num_weights: tf.Tensor | int) -> tf.Tensor:
+    """Whether the spread of weights tells the error of their mean: at least 10 effective ones, and a 20th of all.
+
+    Where fewer carry the mean, the tail of the weights' distribution has hardly been seen, and mean and spread are both
+    too small, often by far. (Of 2,880 estimates of log Z by AIS, of random 14+14 machines with few temperatures, 704
+    were off by more than four errors; of the 893 with an effective sample size of 10, 30; of the 797 with one of a 20th
+    of the chains besides, 15: modes that no chain had found, see `samplers.log_z_estimates.from_two_bases`.)
+    """
+    size = effective_sample_size
+    count = tf.cast(num_weights, size.dtype)
+    # Rounding puts the size of equal weights on either side of their number.
+    return size >= (1 - 1e-4) * tf.maximum(count / _LARGEST_RATIO, FEWEST)
+
+
+def known_or_infinite(error: tf.Tensor, effective_sample_size: tf.Tensor, num_weights: tf.Tensor | int) -> tf.Tensor:
+    """A standard error, infinite where it is not known (`is_known`)."""
+    return tf.where(is_known(effective_sample_size, num_weights), error, tf.constant(float("inf"), error.dtype))
 
 
 def resample(log_weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

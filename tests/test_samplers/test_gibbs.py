@@ -88,12 +88,12 @@ def test_number_of_sweeps_and_tracing():
     """A unit that is on infects its right neighbour in every sweep. One trace serves every number of sweeps."""
     rbm, left, seed = infection(9), tf.eye(1, 9), tf.constant([0, 0])
     gibbs.sweep(rbm, left, seed, num_sweeps=tf.constant(1))
-    traces = gibbs.sweep.experimental_get_tracing_count()
+    traces = gibbs._sweeps.experimental_get_tracing_count()
     for num_sweeps in range(1, 9):
         state = gibbs.sweep(rbm, left, seed, num_sweeps=tf.constant(num_sweeps))
         np.testing.assert_array_equal(state.left[0], np.arange(9) <= num_sweeps)
         np.testing.assert_array_equal(state.right[0], np.arange(9) <= num_sweeps)
-    assert gibbs.sweep.experimental_get_tracing_count() == traces
+    assert gibbs._sweeps.experimental_get_tracing_count() == traces
 
 
 def test_one_compilation_serves_every_number_of_sweeps():

@@ -19,7 +19,7 @@ INF = float("inf")
 @pytest.mark.parametrize("shift", [0.0, 1e4, -1e4])
 def test_summaries_match_numpy(shift, axis):
     """The common factor of all weights, up to exp(10,000), moves the log of the mean and nothing else."""
-    log_weights = np.random.default_rng(0).normal(scale=2.0, size=[6, 7])
+    log_weights = np.random.default_rng(0).normal(scale=0.5, size=[31, 37])
     log_weights[2, 3] = -INF
     shifted, weights = tf.constant(log_weights + shift), np.exp(log_weights)
     n, mean = weights.shape[axis], weights.mean(axis)
@@ -33,11 +33,23 @@ def test_summaries_match_numpy(shift, axis):
 
 
 def test_summaries_of_equal_weights_and_of_one_that_dominates():
-    equal, one = tf.fill([8], tf.constant(-1e4, tf.float64)), tf.constant([0.0] + 7 * [-INF], tf.float64)
+    equal, one = tf.fill([10], tf.constant(-1e4, tf.float64)), tf.constant([0.0] + 9 * [-INF], tf.float64)
     assert [float(f(equal, 0)) for f in (log_mean_exp, log_mean_exp_standard_error)] == [-1e4, 0]
-    np.testing.assert_allclose([effective_sample_size(equal, 0), effective_sample_size(one, 0)], [8, 1], rtol=1e-10)
-    np.testing.assert_allclose(log_mean_exp(one, 0), -math.log(8))
-    np.testing.assert_allclose(log_mean_exp_standard_error(one, 0), 1.0)  # w = 8, 0, ..., 0 over its mean
+    np.testing.assert_allclose([effective_sample_size(equal, 0), effective_sample_size(one, 0)], [10, 1], rtol=1e-10)
+    np.testing.assert_allclose(log_mean_exp(one, 0), -math.log(10))
+    assert float(log_mean_exp_standard_error(one, 0)) == INF  # the delta method says 1
+    assert float(log_mean_exp_standard_error(equal[:9], 0)) == INF
+
+
+def test_an_error_is_known_where_enough_weights_carry_the_mean():
+    """At least 10, and a 20th of them: m weights of 1 among zeros have an effective size of m."""
+    for num, carrying in ((100, 10), (100, 9), (1000, 50), (1000, 49), (1, 1), (10, 10), (11, 10), (9, 9)):
+        log_weights = tf.constant(carrying * [0.0] + (num - carrying) * [-INF], tf.float64)
+        error = float(log_mean_exp_standard_error(log_weights, 0))
+        weights = np.exp(log_weights)
+        assert np.isfinite(error) == (carrying >= max(10, num / 20)), (num, carrying)
+        if np.isfinite(error):
+            np.testing.assert_allclose(error, weights.std(ddof=1) / weights.mean() / math.sqrt(num), atol=1e-12)
 
 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
