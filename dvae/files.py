@@ -1,13 +1,54 @@
-"""Files that are written whole or not at all."""
+"""Paths as users give them and as TensorFlow takes them; files that are written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dvae.errors import UserError
+
+_PATTERN = frozenset("*?[]\\")
+
+
+def user_path(**setting: str | Path) -> Path:
+    """The path that a setting, `name=value`, gives.
+
+    Raises:
+      UserError: it is no path of a file system here.
+    """
+    [(name, given)] = setting.items()
+    text = os.fspath(given)
+    shown: Any = text.encode("utf-8", "backslashreplace").decode()
+    if shown != text or "\0" in text:
+        raise UserError("must be a path of characters", **{name: shown.replace("\0", "\\0")})
+    if "://" in text:
+        raise UserError("must be a path in this machine's file system, not an address", **{name: shown})
+    try:
+        path = Path(text).expanduser()
+        path.exists()  # too long a name, say
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"must be a path ({getattr(error, 'strerror', None) or error})", **{name: shown}) from error
+    return path
+
+
+@contextlib.contextmanager
+def plainly_named(folder: Path) -> Iterator[str]:
+    """A name of a folder for TensorFlow, which takes `[`, `]`, `*`, `?` and the backslash in paths for patterns.
+
+    The path itself where it has none of them; else that of a link to it, which is gone afterwards.
+    """
+    if not _PATTERN & set(str(folder)):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="dvae-") as temporary:
+        link = Path(temporary, "folder")
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        yield str(link)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -32,7 +73,7 @@ def output_file(name: str) -> Path:
     Raises:
       UserError: it cannot.
     """
-    path = Path(name).expanduser()
+    path = user_path(output=name)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError("must be a file in a folder that exists and can be written", output=name)
     return path

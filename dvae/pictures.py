@@ -47,4 +47,4 @@ def beside(*versions: np.ndarray) -> np.ndarray:
 
 def save(path: Path, picture: np.ndarray) -> None:
     """Writes a picture as PNG."""
-    tf.io.write_file(str(path), tf.io.encode_png(picture))
+    path.write_bytes(tf.io.encode_png(picture).numpy())

@@ -7,6 +7,7 @@ from dvae.data import bars_and_stripes, binarized_mnist, digits, npz, omniglot
 from dvae.data.batching import BatchOrder
 from dvae.data.dataset import Dataset, binarize, make_dataset, spread
 from dvae.errors import UserError
+from dvae.files import user_path
 
 __all__ = ["LOADERS", "BatchOrder", "Dataset", "binarize", "load_dataset", "make_dataset", "spread"]
 
@@ -29,7 +30,7 @@ def load_dataset(name: str, data_dir: str | Path) -> Dataset:
       UserError: for an unknown name, and for data that cannot be had or breaks a rule.
     """
     if name in LOADERS:
-        return LOADERS[name](Path(data_dir).expanduser())
+        return LOADERS[name](user_path(data_dir=data_dir))
     if name.endswith(".npz"):
-        return npz.load(Path(name).expanduser())
+        return npz.load(user_path(dataset=name))
     raise UserError(f"must be one of {', '.join(LOADERS)} or the path of an .npz file", dataset=name)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from dvae.errors import UserError
 SPLITS = ("train", "valid", "test")
 # Binary copies of grey data are drawn once, with these seeds, so that every evaluation sees the same pixels.
 BINARIZATION_SEEDS = {"train": 1001, "valid": 1002, "test": 1003}
+
+
+_ROUNDING = 1e-5  # of grey levels that were interpolated in float32
 
 
 class Dataset(NamedTuple):
@@ -77,7 +80,7 @@ def make_dataset(
     for split, array in zip(SPLITS, map(np.asarray, (train, valid, test)), strict=True):
         label = f"{source}: array {split}"
         _check_shape(array, label)
-        _check_values(array, label)
+        array = _checked_values(array, label)
         shape = array.shape[1:3] if array.ndim > 2 else None
         if shape and image_shape and shape != image_shape:
             raise UserError(f"{label} has images of {shape}, must be of {image_shape} as in the other splits")
@@ -130,14 +133,30 @@ def _check_shape(array: np.ndarray, label: str) -> None:
         raise UserError(f"{label} has shape {array.shape}, must not be empty")
 
 
-def _check_values(array: np.ndarray, label: str) -> None:
+def _checked_values(array: np.ndarray, label: str) -> np.ndarray:
+    """The array, with what exceeds [0, 1] by no more than the rounding of an interpolation put at its ends."""
     if array.dtype.kind not in "buif":
         raise UserError(f"{label} has dtype {array.dtype}, must be bool, integer or float")
     low, high = array.min(), array.max()  # a NaN anywhere makes both NaN
-    if not (low >= 0 and high <= 1):
-        offender = high if low >= 0 else low
-        hint = " (divide grey levels of 0 to 255 by 255)" if low >= 0 and high <= 255 else ""
-        raise UserError(f"{label} contains {offender}, values must be in [0, 1]{hint}")
+    if low >= 0 and high <= 1:
+        return array
+    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return np.clip(array, 0, 1)
+    offender = high if low >= 0 or high > 1 + _ROUNDING else low
+    raise UserError(f"{label} contains {offender}, values must be in [0, 1]{_hint(array, low, high)}")
+
+
+def _hint(array: np.ndarray, low: Any, high: Any) -> str:
+    """What the values look like, where following the advice cannot ruin them."""
+    if np.isnan(low):
+        return f" ({np.isnan(array).sum()} are missing: leave those examples out or fill them in)"
+    if not np.all(array == np.round(array)):
+        return ""
+    if low == -1 and high == 1 and np.all(np.abs(array) == 1):
+        return " (spins of -1 and 1: (1 + x) / 2)"
+    if low >= 0 and 32 <= high <= 255:
+        return " (divide grey levels of 0 to 255 by 255)"
+    return ""
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from dvae.data.dataset import Dataset
 from dvae.errors import UserError
+from dvae.files import user_path
 
 
 class ObservedPart(NamedTuple):
@@ -76,8 +76,9 @@ def _fraction(observed: str) -> float:
 
 
 def _read_mask(observed: str, dataset: Dataset) -> np.ndarray:
+    path = user_path(observed=observed)
     try:
-        mask = np.load(Path(observed).expanduser(), allow_pickle=False)
+        mask = np.load(path, allow_pickle=False)
     except Exception as error:  # whatever a damaged file makes NumPy and zipfile raise
         raise UserError(f"cannot be read as an array ({error})", observed=observed) from error
     if not isinstance(mask, np.ndarray):

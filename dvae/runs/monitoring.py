@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import IO
 
@@ -47,8 +48,12 @@ class Monitor:
         tqdm.tqdm.write(text)
 
     def scalars(self, group: str, step: int, values: dict[str, float | None]) -> None:
-        """A line of metrics: to `metrics.jsonl`, and to TensorBoard under `group`, 'train' or 'valid'."""
-        self._jsonl.write(json.dumps({"step": step, "group": group} | values) + "\n")
+        """A line of metrics: to `metrics.jsonl`, and to TensorBoard under `group`, 'train' or 'valid'.
+
+        What is not finite (how chains mix whose energies are all alike, say) is null there and missing here.
+        """
+        values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+        self._jsonl.write(json.dumps({"step": step, "group": group} | values, allow_nan=False) + "\n")
         self._jsonl.flush()
         with self._writers[group].as_default(step):
             for name, value in values.items():
@@ -57,7 +62,8 @@ class Monitor:
         self._writers[group].flush()
         if group == "train":
             name, value = next(iter(values.items()))
-            self._bar.set_postfix_str(f"{name} {value:.2f}")
+            if value is not None:
+                self._bar.set_postfix_str(f"{name} {value:.2f}")
 
     def images(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         """Pictures `[height, width, 1]` by name."""

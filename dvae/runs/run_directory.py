@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import importlib.metadata
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from dvae.building import Networks
 from dvae.errors import UserError
-from dvae.files import partial_path, write_json, write_text
+from dvae.files import partial_path, user_path, write_json, write_text
 from dvae.tasks import Task
 
 _PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy")
 # Of config.json, the checkpoints and the random streams: a run of another format cannot be continued bit for bit.
-_FORMAT = 2
+_FORMAT = 3
+_LOCK = ".lock"
 # Where things lie and whether to resume does not change a run.
 _PLACES = ("log_dir", "data_dir")
 
@@ -26,7 +29,8 @@ class RunDirectory:
     """Files of one training run, at `config.log_dir`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = user_path(log_dir=path)
+        self._lock = FileLock(self.path / _LOCK, fallback_to_soft=False)
         self.config_file = self.path / "config.json"
         self.checkpoints = self.path / "checkpoints"
         self.metrics_file = self.path / "metrics.jsonl"
@@ -35,39 +39,38 @@ class RunDirectory:
         self.samples_picture = self.path / "samples.png"
         self.reconstructions_picture = self.path / "reconstructions.png"
 
-    def open(self, task: Task, *, resume: bool) -> None:
+    def open(self, task: Task, *, resume: bool, say: Callable[[str], None] = print) -> None:
         """Makes the directory for a new run, or checks that the run in it is this one.
 
         Args:
           task: with the settings, the data and the networks of the run.
           resume: whether a run that is there may go on.
+          say: told what the file system cannot do.
 
         Raises:
-          UserError: the directory cannot be written, holds something else, or another run.
+          UserError: the directory cannot be written, holds something else, or another run, or another process works in
+            it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            unfinished = partial_path(self.config_file).name  # left by a process killed at its very beginning
-            occupied = any(path.name != unfinished for path in self.path.iterdir())
+            ours = {_LOCK, partial_path(self.config_file).name}  # left by a process killed at its very beginning
+            occupied = any(path.name not in ours for path in self.path.iterdir())
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
             raise self._error(f"must be a folder that can be written ({error.strerror})") from error
-        description = _described(task)
-        if not occupied:
-            write_json(self.config_file, description)
-            self._lock()
-            return
-        if not self.config_file.exists():
+        if occupied and not self.config_file.exists():
             raise self._error("is not empty and holds no run (no config.json): choose another")
-        if not resume:
-            raise UserError(
-                "{log_dir} holds a run already: choose another folder",
-                mentions={"log_dir": str(self.path)},
-                resume=False,
-            )
-        self._refuse_another_run(description)
-        self._lock()
+        description = _described(task)
+        self._keep_others_out(say)
+        try:
+            if not self.config_file.exists():
+                write_json(self.config_file, description)
+            else:
+                self._refuse_another_run(description, resume=resume)
+        except UserError:
+            self.release()
+            raise
 
     def description(self) -> dict[str, Any]:
         """The content of `config.json`: format, settings, data, networks, packages.
@@ -79,7 +82,7 @@ class RunDirectory:
             found = json.loads(self.config_file.read_text())
         except FileNotFoundError as error:
             raise self._error("must be the folder of a run (it has no config.json)") from error
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             found = None
         if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
             raise self._error("config.json is not one of this program: choose another")
@@ -91,20 +94,27 @@ class RunDirectory:
 
     def release(self) -> None:
         """Lets other processes in again; the end of this one does the same."""
-        self._held.close()
+        self._lock.release()
 
-    def _lock(self) -> None:
-        """Keeps other processes out of the run until this one ends, however it ends."""
-        self._held = self.config_file.open()
+    def _keep_others_out(self, say: Callable[[str], None]) -> None:
+        """Locks the run until this process ends, however it ends."""
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
             raise self._error("another process is working in it: choose another") from error
+        except (OSError, NotImplementedError) as error:  # no locks on some network file systems
+            say(f"{self.path}: no locks on its file system ({error}); let no other process work in this folder")
 
     def _error(self, rule: str) -> UserError:
         return UserError(rule, log_dir=str(self.path))
 
-    def _refuse_another_run(self, now: dict[str, Any]) -> None:
+    def _refuse_another_run(self, now: dict[str, Any], *, resume: bool) -> None:
+        if not resume:
+            raise UserError(
+                "{log_dir} holds a run already: choose another folder",
+                mentions={"log_dir": str(self.path)},
+                resume=False,
+            )
         before = self.description()
         where = {"log_dir": str(self.path)}
         for name, value in now["settings"].items():
@@ -112,7 +122,8 @@ class RunDirectory:
                 raise self._error(
                     f"the run in it was begun by another version of this program, without {name}: choose another"
                 )
-            if before["settings"][name] != value and name not in _PLACES:
+            is_place = name in _PLACES or all(_is_file_of_data(v) for v in (value, before["settings"][name]))
+            if before["settings"][name] != value and not is_place:
                 raise UserError(
                     f"the run in {{log_dir}} has {before['settings'][name]}: choose another log_dir or the same "
                     "settings",
@@ -146,6 +157,11 @@ class RunDirectory:
         if self.metrics_file.exists():
             lines = self.metrics_file.read_text().splitlines()
             write_text(self.metrics_file, "".join(line + "\n" for line in lines if _step_of(line) <= step))
+
+
+def _is_file_of_data(value: Any) -> bool:
+    """Whether a setting points to a file whose content is compared by its checksum, wherever it lies."""
+    return isinstance(value, str) and value.endswith((".npz", ".npy"))
 
 
 def _step_of(line: str) -> float:

@@ -12,6 +12,7 @@ from dvae.building import Networks
 from dvae.config import Config
 from dvae.data import Dataset, load_dataset
 from dvae.errors import UserError
+from dvae.runs.checkpoints import read, saved_in
 from dvae.runs.run_directory import RunDirectory, described_networks
 from dvae.tasks import TASKS
 from dvae.training.train_state import variables_by_path
@@ -83,16 +84,16 @@ def _config(directory: RunDirectory, settings: dict[str, Any]) -> Config:
 
 def _restore_best(directory: RunDirectory, model: keras.Model) -> int:
     """Puts the best weights of the newest checkpoint into the model; the step they are of."""
-    latest = tf.train.latest_checkpoint(str(directory.checkpoints))
+    saved = saved_in(directory.checkpoints)
     best_nll, best_step = tf.Variable(float("inf")), tf.Variable(0, dtype=tf.int64)
-    if latest is not None:
+    if saved:
         weights = {path: variable.value for path, variable in variables_by_path(model).items()}
         checkpoint = tf.train.Checkpoint(best_weights=weights, best_nll=best_nll, best_step=best_step)
         try:
-            checkpoint.read(latest).assert_existing_objects_matched().expect_partial()
+            read(checkpoint, saved[-1]).assert_existing_objects_matched().expect_partial()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{latest}: does not hold the weights of this model ({reason})") from error
+            raise UserError(f"{saved[-1]}: does not hold the weights of this model ({reason})") from error
     if not bool(tf.math.is_finite(best_nll)):
         raise UserError("has no evaluated checkpoint yet", log_dir=str(directory.path))
     return int(best_step)

@@ -10,6 +10,7 @@ import pytest
 from data_cases import raises, toy_splits
 from dvae import data
 from dvae.data import npz
+from dvae.errors import UserError
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float32, np.float64, ">f8"])
@@ -111,3 +112,41 @@ def test_npz_missing_file(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     with raises(f"dataset={str(tmp_path / 'folder.npz')!r}", "no such file"):
         data.load_dataset(str(tmp_path / "folder.npz"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ([0.0, 1.0000001, 0.5], None),  # rounding of an interpolation: clipped
+        ([-1e-7, 1.0, 0.5], None),
+        ([1.0, 7.9, 3.3], ""),  # lengths
+        ([0, 3, 12], ""),  # counts
+        ([0, 17, 255], "255"),
+        ([0.0, 254.5, 3.0], ""),
+        ([-1, 1, 1], "spins"),
+        ([-3, 0, 3], ""),
+        ([0.0, np.nan, 1.0], "missing"),
+    ],
+)
+def test_advice_fits_what_the_values_look_like(values, hint):
+    """Following it must not ruin the data: lengths divided by 255 are all black."""
+    rows = np.tile(np.array(values), (4, 2))
+    given = dict.fromkeys(("train", "valid", "test"), rows)
+    if hint is None:
+        dataset = data.make_dataset("mine", **given)
+        assert 0 <= dataset.train.min() <= dataset.train.max() <= 1
+        return
+    with pytest.raises(UserError, match=r"values must be in \[0, 1\]") as caught:
+        data.make_dataset("mine", **given)
+    advice = str(caught.value).partition("[0, 1]")[2]
+    assert (hint in advice) if hint else not advice
+
+
+@pytest.mark.parametrize(
+    "name", ["~nosuchuser/x.npz", "s3://bucket/x.npz", "\udcff.npz", "a\0b.npz", "a" * 300 + ".npz"]
+)
+def test_what_is_no_path_here_is_one_line(name):
+    with pytest.raises(UserError, match=r"dataset=.*must be a path") as caught:
+        data.load_dataset(name, ".")
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode("utf-8")
