@@ -38,6 +38,8 @@ class System(NamedTuple):
       log_ratio: `log q - log p` of single relaxed samples; None where no importance weight of one is defined.
       smoothed: the prior as `divergence` and `log_ratio` take it, from its machine and the sharpness beta.
       is_undirected: whether the posterior is one RBM, and not directed groups.
+      has_log_q: whether `divergence` has log q of a sample in it, which depends on the encoder's parameters directly as
+        well as through the sample.
     """
 
     title: str
@@ -47,6 +49,7 @@ class System(NamedTuple):
     log_ratio: Divergence | None = None
     smoothed: Callable[[RBM, float], Any] = lambda rbm, beta: rbm
     is_undirected: bool = False
+    has_log_q: bool = False
 
     @property
     def most_groups(self) -> int:
@@ -57,7 +60,9 @@ class System(NamedTuple):
     def reads(self) -> frozenset[str]:
         """Names of the settings that concern this system's posterior and not those of all others."""
         if self.is_undirected:
-            return frozenset({"num_gibbs_sweeps", "num_relaxed_sweeps", "valid_temperatures", "test_temperatures"})
+            return frozenset(
+                "num_gibbs_sweeps num_relaxed_sweeps valid_temperatures test_temperatures valid_base test_base".split()
+            )
         return frozenset({"shared_context"})
 
 
@@ -89,6 +94,7 @@ def _overlapping(title: str, relaxation: Callable[[float], Relaxation]) -> Syste
         relaxation=_sharp(relaxation),
         divergence=_any_groups(divergences.overlapping_to_rbm),
         log_ratio=divergences.overlapping_to_rbm,
+        has_log_q=True,
     )
 
 
@@ -114,6 +120,7 @@ SYSTEMS: dict[str, System] = {
         divergence=_any_groups(divergences.gaussian_integral_to_rbm),
         log_ratio=divergences.gaussian_integral_to_rbm,
         smoothed=lambda rbm, beta: GaussianIntegralPrior.smoothing(rbm, least_beta=beta),
+        has_log_q=True,
     ),
     "dvaes_gauss": _overlapping("DVAE# (Gaussian)", Gaussian),
     "dvaes_exp": _overlapping("DVAE# (exponential)", OverlappingExponential),
@@ -160,9 +167,10 @@ STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {"default": tf.dis
 
 def _elbo(config: Config, posterior: Posterior) -> TrainingObjective:
     system = SYSTEMS[config.model]
-    return TrainingObjective(
-        objectives.elbo, system.divergence(config.num_groups), objectives.ELBO_METRICS, _smoothed(config)
-    )
+    divergence = system.divergence(config.num_groups)
+    if system.has_log_q and config.stopped_log_q:
+        divergence = _at_constant_phi(divergence, posterior)
+    return TrainingObjective(objectives.elbo, divergence, objectives.ELBO_METRICS, _smoothed(config))
 
 
 def _iwae(config: Config, posterior: Posterior) -> TrainingObjective:
@@ -171,18 +179,22 @@ def _iwae(config: Config, posterior: Posterior) -> TrainingObjective:
 
 
 def _dreg(config: Config, posterior: Posterior) -> TrainingObjective:
-    log_ratio = _log_ratio(config)
-
-    def at_constant_phi(sample: Any, prior: Any, log_z: tf.Tensor) -> tf.Tensor:
-        return log_ratio(posterior.frozen(sample), prior, log_z)
-
     return TrainingObjective(
         objectives.doubly_reparameterized,
-        at_constant_phi,
+        _at_constant_phi(_log_ratio(config), posterior),
         objectives.WEIGHTS_METRICS,
         _smoothed(config),
         has_two_losses=True,
     )
+
+
+def _at_constant_phi(divergence: Divergence, posterior: Posterior) -> Divergence:
+    """As a function of the encoder's parameters phi through the samples alone."""
+
+    def of_samples(sample: Any, prior: Any, log_z: tf.Tensor) -> tf.Tensor:
+        return divergence(posterior.frozen(sample), prior, log_z)
+
+    return of_samples
 
 
 IW_GRADIENTS = {"dreg": _dreg, "iwae": _iwae}

@@ -15,7 +15,7 @@ class LayerFactory:
 
     Attributes:
       hidden_units: width of a hidden layer.
-      weight_decay: `c` in the penalty `c * sum(w^2) / 2` on dense kernels and batch-normalisation scales.
+      weight_decay: `c` in the penalty `c * sum(w^2) / 2` on dense kernels and the batch-normalisation scales of stacks.
       momentum, epsilon: of batch normalisation.
       seeds: draws the initial kernels, one after the other.
     """
@@ -37,10 +37,10 @@ class LayerFactory:
         layer.build((None, num_inputs))
         return layer
 
-    def batch_norm(self, num_units: int, *, name: str) -> keras.layers.BatchNormalization:
-        """Batch normalisation, built."""
+    def batch_norm(self, num_units: int, *, name: str, decays: bool = True) -> keras.layers.BatchNormalization:
+        """Batch normalisation, built; its scales are regularised if it `decays`."""
         layer = keras.layers.BatchNormalization(
-            momentum=self.momentum, epsilon=self.epsilon, gamma_regularizer=self.decay(), name=name
+            momentum=self.momentum, epsilon=self.epsilon, gamma_regularizer=self.decay() if decays else None, name=name
         )
         layer.build((None, num_units))
         return layer

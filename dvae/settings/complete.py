@@ -44,6 +44,8 @@ def complete(given: Mapping[str, Any]) -> Config:
     )
     values = {**published.COMMON, **of_data, **of_objective, **values}
     values.setdefault("shared_context", published.SHARED_CONTEXT[values["model"]])
+    is_of_poster = values["model"].startswith("dvaes_") and not values["shared_context"]
+    values.setdefault("iw_gradient", published.IW_GRADIENT_OF_POSTER if is_of_poster else published.IW_GRADIENT)
     structure = {name: values[name] for name in ("shared_context", "num_groups", "hidden_layers")}
     values.setdefault("beta", published.BETAS[values["model"]].of(values["dataset"], **structure))
     values.setdefault("eval_every", _eval_every(values["num_steps"]))

@@ -10,7 +10,7 @@ from dvae.building import build_autoencoder
 from dvae.config import Config
 from dvae.evaluation.estimates import Evaluation
 from dvae.evaluation.signatures import DrawSettings, Functions, autoencoder_functions
-from dvae.systems import training_objective
+from dvae.systems import SYSTEMS, training_objective
 from dvae.tasks.task import Pictures, Task, described_samples, described_system
 from dvae.training.losses import AutoencodingLoss
 from dvae.training.train_state import TrainState
@@ -27,7 +27,10 @@ class Autoencoding(Task):
 
     @classmethod
     def reads(cls, config: Config) -> frozenset[str]:
-        return super().reads(config) | {"kl_warmup"} | ({"iw_gradient"} if config.objective == "iw" else frozenset())
+        names = super().reads(config) | {"kl_warmup"}
+        if config.objective == "iw":
+            return names | {"iw_gradient"}
+        return names | ({"stopped_log_q"} if SYSTEMS[config.model].has_log_q else frozenset())
 
     @classmethod
     def described(cls, config: Config) -> str:

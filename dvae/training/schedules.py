@@ -21,9 +21,9 @@ def learning_rate(*, base: float, num_steps: int) -> keras.optimizers.schedules.
 
 
 def entropy_weight(step: tf.Tensor, *, num_steps: int) -> tf.Tensor:
-    """Of structured prediction: falls linearly from 1 to 0.05 over the first half of training."""
-    done = tf.minimum(tf.cast(step, tf.float32) / (ENTROPY_WEIGHT_FRACTION * num_steps), 1.0)
-    return 1 - (1 - LEAST_ENTROPY_WEIGHT) * done
+    """Of structured prediction: `max(1 - s, 0.05)`, s rising linearly from 0 to 1 over the first half of training."""
+    done = tf.cast(step, tf.float32) / (ENTROPY_WEIGHT_FRACTION * num_steps)
+    return tf.maximum(1 - done, LEAST_ENTROPY_WEIGHT)
 
 
 def kl_weight(step: tf.Tensor, *, warmup: float, num_steps: int) -> tf.Tensor:

@@ -132,8 +132,13 @@ def hidden(weights, prefix, x, *, training):
     return x
 
 
+def is_penalised(name):
+    """Kernels, the scales of the stacks (not those of the couplings), and the prior's couplings."""
+    return name.endswith(("kernel", "norm/gamma", "prior/W"))
+
+
 def weight_decay(weights, strength):
-    penalised = [value for name, value in weights.items() if name.endswith(("kernel", "gamma", "prior/W"))]
+    penalised = [value for name, value in weights.items() if is_penalised(name)]
     return strength / 2 * sum(np.sum(value**2) for value in penalised)
 
 

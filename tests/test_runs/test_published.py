@@ -60,3 +60,18 @@ def test_every_system_is_in_a_table():
 def test_other_data_have_that_of_mnist_and_a_given_one_stays():
     assert beta(model="dvaes_exp", dataset="digits", num_groups=2) == 10
     assert beta(model="dvaes_exp", dataset="omniglot", num_groups=2, beta=7.5) == 7.5
+
+
+def test_gradient_of_importance_weighted_bounds_is_that_of_the_table():
+    """The poster's structures have no shared context, and were trained with IWAE's."""
+
+    def gradient(**settings):
+        return complete({"objective": "iw", "num_samples": 5} | settings).iw_gradient
+
+    assert {gradient(model=model) for model in ("dvaes_gauss", "dvaes_exp", "dvaes_unexp", "dvaes_gauss_int")} == {
+        "iwae"
+    }
+    assert gradient(model="dvaes_power", shared_context=False) == "iwae"
+    assert {gradient(model=model) for model in ("dvaes_power", "dvaess", "pwl", "gumbolt")} == {"dreg"}
+    assert gradient(model="pwl", shared_context=False) == "dreg"
+    assert gradient(model="dvaes_exp", iw_gradient="dreg") == "dreg"

@@ -214,3 +214,25 @@ def test_gradient_vanishes_where_q_is_the_posterior(name):
         largest[gradient] = max(float(tf.reduce_max(tf.abs(value))) for value in found)
     assert largest["dreg"] < 1e-6
     assert largest["iwae"] > 1e-2
+
+
+@pytest.mark.parametrize("name", ["dvaes_exp", "dvaes_power", "dvaes_gauss_int"])
+def test_log_q_at_stopped_parameters(name):
+    """The same value and another gradient: that of DReG with K = 1, whose mean is the same (tested above)."""
+    x, seed = np.random.default_rng(1).integers(0, 2, [4, 6]).astype(np.float32), tf.constant([3, 4])
+    model = tiny.model(name, num_groups=2)
+    losses, gradients = [], []
+    for settings in ({}, {"stopped_log_q": True}, {"objective": "iw", "iw_gradient": "dreg"}):
+        objective = training_objective(tiny.config(name, num_groups=2, num_samples=1, **settings), model.posterior)
+        with tf.GradientTape() as tape:
+            encoding = model.posterior.encode(x, training=True)
+            sample = model.posterior.sample_relaxed(encoding, num_samples=1, seed=seed, chains=tf.zeros([1, 4, 0]))
+            log_likelihood = model.likelihood.log_prob(x, sample.zeta, training=True)
+            divergence = objective.divergence(sample, objective.smoothed(model.prior.rbm()), tf.constant(0.7))
+            found = objective.combine(log_likelihood, divergence, kl_weight=0.6)
+        losses.append(-np.mean(log_likelihood - 0.6 * divergence))
+        gradients.append(tape.gradient(found.inference_loss, [v.value for v in model.posterior.trainable_variables]))
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+    assert any(np.max(np.abs(a - b)) > 1e-2 for a, b in zip(gradients[0], gradients[1], strict=True))
+    for stopped, dreg in zip(gradients[1], gradients[2], strict=True):
+        np.testing.assert_allclose(stopped, dreg, rtol=1e-4, atol=1e-6)
