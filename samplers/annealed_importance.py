@@ -10,6 +10,7 @@ from samplers import gibbs, random
 from samplers.annealing_path import Base, Path, Schedule
 from samplers.arguments import check_count, check_seed
 from samplers.rbm import RBM
+from samplers.tracing import plain
 from samplers.weights import effective_sample_size, log_mean_exp, log_mean_exp_standard_error
 
 
@@ -34,6 +35,7 @@ class AnnealedSample(NamedTuple):
     effective_sample_size: tf.Tensor
 
 
+@plain
 def sample(rbm: RBM, base: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | int, seed: tf.Tensor) -> AnnealedSample:
     """Forward AIS from `base` to `rbm`.
 
@@ -87,6 +89,7 @@ class ReverseEstimate(NamedTuple):
     effective_sample_size: tf.Tensor
 
 
+@plain
 def reverse(rbm: RBM, base: Base, left: tf.Tensor, *, betas: tf.Tensor, seed: tf.Tensor) -> ReverseEstimate:
     """Reverse AIS: from exact samples of the RBM back to the base, an upper bound of log Z in expectation.
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 from samplers import random
 from samplers.arguments import check_betas, check_in_range, check_number, check_shape
 from samplers.gibbs import Columns, to_columns
-from samplers.rbm import RBM
+from samplers.rbm import RBM, softplus_difference
+from samplers.tracing import plain
 
 _SHORTEST_SCHEDULE_BITS = 10
 
@@ -43,6 +44,7 @@ class Base(NamedTuple):
             biases.append(bias)
         return Base(*biases)
 
+    @plain
     def sample_left(self, num_chains: tf.Tensor | int, seed: tf.Tensor) -> tf.Tensor:
         """Exact draws of the left units, `[num_chains, *batch, N]`."""
         shape = tf.concat([[num_chains], tf.shape(self.bias_left)], 0)
@@ -118,6 +120,7 @@ class Path(NamedTuple):
     def between(cls, base: Base, rbm: RBM) -> Path:
         return cls(Columns.of(RBM(base.bias_left, base.bias_right, rbm.weights)), Columns.of(rbm))
 
+    @plain
     def enter(self, left: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """What a loop along the path begins with, from `left [chains, *batch, N]`.
 
@@ -127,6 +130,7 @@ class Path(NamedTuple):
         left = to_columns(left)
         return left, self.end.right_input(left), tf.zeros(tf.shape(left[..., 0, :]), tf.float64)
 
+    @plain
     def at(self, beta: tf.Tensor) -> Columns:
         """The biases at `beta`; the weights stay whole, and `Columns.sweep` scales their products by `beta`."""
         interpolate = lambda start, end: start + beta * (end - start)  # noqa: E731
@@ -135,6 +139,7 @@ class Path(NamedTuple):
             bias_right=interpolate(self.start.bias_right, self.end.bias_right),
         )
 
+    @plain
     def log_ratio(self, old: tf.Tensor, new: tf.Tensor, left: tf.Tensor, right_input: tf.Tensor) -> tf.Tensor:
         """`log f_new(left) - log f_old(left)` with the right units summed out, float64 `[*batch, chains]`.
 
@@ -145,12 +150,7 @@ class Path(NamedTuple):
         linear = (new - old) * (self.end.bias_left - self.start.bias_left) * left
         from_logits = self.at(old).bias_right + old * right_input
         to_logits = self.at(new).bias_right + new * right_input
-        return _sum_units(linear) + _sum_units(_softplus_difference(to_logits, from_logits))
-
-
-def _softplus_difference(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """`softplus(x) - softplus(y)` with one logarithm instead of two, half the time in the loop of AIS; no overflow."""
-    return tf.nn.relu(x) - tf.nn.relu(y) + tf.math.log((1 + tf.exp(-tf.abs(x))) / (1 + tf.exp(-tf.abs(y))))
+        return _sum_units(linear) + _sum_units(softplus_difference(to_logits, from_logits))
 
 
 def _sum_units(terms: tf.Tensor) -> tf.Tensor:

@@ -8,11 +8,13 @@ from samplers import gibbs, random
 from samplers.annealing_path import Base, Path
 from samplers.arguments import check_betas, check_count, check_number
 from samplers.rbm import RBM
+from samplers.tracing import plain
 from samplers.weights import effective_sample_size, resample
 
 _BISECTIONS = 30
 
 
+@plain
 def linear_betas(num_temperatures: tf.Tensor | int) -> tf.Tensor:
     """Equally spaced; `num_temperatures`, T, is at least 1.
 

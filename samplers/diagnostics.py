@@ -14,6 +14,7 @@ from tensorflow_probability import mcmc
 from samplers import gibbs, random
 from samplers.arguments import check_count, check_seed
 from samplers.rbm import RBM
+from samplers.tracing import plain
 from samplers.transition_kernel import BlockGibbs
 
 
@@ -35,6 +36,7 @@ class Mixing(NamedTuple):
     split_r_hat: tf.Tensor
 
 
+@plain
 def mixing(rbm: RBM, left: tf.Tensor, *, num_sweeps: int, seed: tf.Tensor) -> Mixing:
     """Runs chains for `num_sweeps` sweeps from `left` and looks at their free energies.
 

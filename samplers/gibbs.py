@@ -19,6 +19,7 @@ import tensorflow as tf
 from samplers import random
 from samplers.arguments import check_count, check_seed
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 
 class GibbsState(NamedTuple):
@@ -33,6 +34,7 @@ class GibbsState(NamedTuple):
     right: tf.Tensor
 
 
+@plain
 def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor | int) -> GibbsState:
     """Moves chains by `num_sweeps` sweeps; one sweep draws `right | left`, then `left | right`.
 
@@ -73,6 +75,7 @@ def _sweeps(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor
     return GibbsState(*(tf.stop_gradient(from_columns(side)) for side in (left, right)))
 
 
+@plain
 def sweep_in_parts(
     rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor | int, num_parts: int = 2
 ) -> GibbsState:
@@ -119,10 +122,12 @@ class Columns(NamedTuple):
         transposed = tf.linalg.matrix_transpose(rbm.weights)
         return cls(rbm.bias_left[..., None], rbm.bias_right[..., None], rbm.weights, transposed)
 
+    @plain
     def right_input(self, left: tf.Tensor) -> tf.Tensor:
         """`left' W`, without the bias, `[*batch, M, chains]`."""
         return tf.matmul(self.weights_transposed, left)
 
+    @plain
     def sweep(
         self, right_input: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor, *, uniforms: Uniforms | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -136,6 +141,7 @@ class Columns(NamedTuple):
         return left, right
 
 
+@plain
 def sweep_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     """The seed of sweep `number`. Threefry is a keyed permutation: consecutive keys need no further mixing."""
     return seed + tf.stack([0, number])
@@ -146,6 +152,7 @@ def sweep_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 Uniforms = Callable[[tf.Tensor, int, tf.Tensor, tf.DType], tuple[tf.Tensor, tf.Tensor]]
 
 
+@plain
 def full_uniforms(shape_right, num_left, seed, dtype):
     """`Uniforms` of the type's full precision (23 bits for float32)."""
     num_right = shape_right[-2]
@@ -154,6 +161,7 @@ def full_uniforms(shape_right, num_left, seed, dtype):
     return uniform[..., :num_right, :], uniform[..., num_right:, :]
 
 
+@plain
 def half_word_uniforms(shape_right, num_left, seed, dtype):
     """`Uniforms` of 16 bits, two from every random word: half the random numbers of a sweep.
 
@@ -165,6 +173,7 @@ def half_word_uniforms(shape_right, num_left, seed, dtype):
     return low[..., :num_right, :], high[..., :num_left, :]
 
 
+@plain
 def training_uniforms(dtype: tf.DType) -> Uniforms:
     """What sweeps draw that estimate no log Z: half words where the type is float32."""
     return half_word_uniforms if dtype == tf.float32 else full_uniforms
@@ -174,16 +183,19 @@ def _bernoulli(logits: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     return tf.cast(uniform < tf.sigmoid(logits), logits.dtype)
 
 
+@plain
 def to_columns(states: tf.Tensor) -> tf.Tensor:
     """`[chains, *batch, units]` to `[*batch, units, chains]`."""
     return tf.transpose(states, [*range(1, states.shape.rank), 0])
 
 
+@plain
 def from_columns(states: tf.Tensor) -> tf.Tensor:
     """`[*batch, units, chains]` to `[chains, *batch, units]`."""
     return tf.transpose(states, [states.shape.rank - 1, *range(states.shape.rank - 1)])
 
 
+@plain
 def gather_chains(columns: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Chains (last axis) of `columns` by their numbers `index [..., chains]`, whose other axes broadcast."""
     index = tf.broadcast_to(index, tf.shape(columns))

@@ -8,6 +8,7 @@ from samplers import random
 from samplers.arguments import check_count, check_seed
 from samplers.gibbs import GibbsState
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 _ENUMERABLE_UNITS = 24
 _BLOCK_BITS = 14  # states are enumerated in blocks of 2^14
@@ -99,7 +100,7 @@ def _smaller_side_left(rbm: RBM) -> RBM:
     smaller = min(rbm.num_left, rbm.num_right)
     if smaller > _ENUMERABLE_UNITS:
         raise ValueError(f"min(num_left, num_right) = {smaller}: at most {_ENUMERABLE_UNITS} can be enumerated")
-    rbm = RBM(*(tf.cast(parameter, tf.float64) for parameter in rbm))
+    rbm = rbm.astype(tf.float64)
     return rbm.transpose() if rbm.num_left > rbm.num_right else rbm
 
 
@@ -115,6 +116,7 @@ def _log_unnormalised(rbm: RBM, first: tf.Tensor, count: int) -> tf.Tensor:
     return -rbm.free_energy(tf.broadcast_to(left, tf.concat([[count], batch_shape, [rbm.num_left]], 0)))
 
 
+@plain
 def log_z_with_gradient(rbm: RBM, left: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
     """A tensor whose value is `log_z` and whose gradient in the RBM's parameters is a Monte Carlo estimate.
 

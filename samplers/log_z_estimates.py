@@ -12,6 +12,7 @@ from samplers import annealed_importance, gibbs, population_annealing, random
 from samplers.annealing_path import Base, means_base, uniform_base
 from samplers.arguments import check_betas, check_count, check_number, check_seed
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 _PILOTS = 100  # particles of a pilot, at least
 _LEAST_MEAN = 0.01  # of a pilot: units that are always the same in 100 particles may be so in most states only
@@ -56,6 +57,7 @@ class OwnMeans(NamedTuple):
     pilot: LogZ
 
 
+@plain
 def from_two_bases(
     rbm: RBM, first: Base, *, betas: tf.Tensor, num_chains: tf.Tensor | int, seed: tf.Tensor
 ) -> TwoBases:
@@ -92,6 +94,7 @@ def from_two_bases(
     return TwoBases(together, one, other, own.pilot)
 
 
+@plain
 def own_means(
     rbm: RBM, *, betas: tf.Tensor, num_particles: tf.Tensor | int, seed: tf.Tensor, num_sweeps: tf.Tensor | int = 100
 ) -> OwnMeans:

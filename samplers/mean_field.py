@@ -7,8 +7,10 @@ import tensorflow as tf
 from samplers.arguments import check_count, check_in_range
 from samplers.gibbs import GibbsState
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 
+@plain
 def mean_field(rbm: RBM, left: tf.Tensor, *, num_updates: int) -> GibbsState:
     """Iterates `m_right = sigma(b + m_left' W)`, `m_left = sigma(a + W m_right)` from given left means.
 

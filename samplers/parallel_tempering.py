@@ -11,6 +11,7 @@ from samplers.annealing_path import Path, uniform_base
 from samplers.arguments import check_count
 from samplers.persistent_chains import fair_coins, reweight, uniform_log_z, uniform_rbm
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 
 class TemperedState(NamedTuple):
@@ -45,6 +46,7 @@ class TemperedInfo(NamedTuple):
     swap_acceptance: tf.Tensor
 
 
+@plain
 def initial_state(rbm: RBM, *, num_chains: int, seed: tf.Tensor, num_levels: int) -> TemperedState:
     """Fair coins at every temperature, exact samples where all parameters are 0.
 
@@ -63,6 +65,7 @@ def initial_state(rbm: RBM, *, num_chains: int, seed: tf.Tensor, num_levels: int
     return TemperedState(replicas[0], replicas[1:], uniform_rbm(rbm), uniform_log_z(rbm))
 
 
+@plain
 def step(rbm: RBM, state: TemperedState, seed: tf.Tensor, *, num_sweeps: int) -> tuple[TemperedState, TemperedInfo]:
     """`num_sweeps` times: a sweep of every replica at its temperature, then exchanges between neighbours.
 

@@ -8,10 +8,12 @@ from samplers import gibbs
 from samplers.arguments import check_count
 from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 __all__ = ["initial_state", "step"]
 
 
+@plain
 def step(
     rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int
 ) -> tuple[PersistentState, PersistentInfo]:

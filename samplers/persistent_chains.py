@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from samplers import random
 from samplers.arguments import check_count
-from samplers.rbm import RBM
+from samplers.rbm import RBM, free_energy_difference
+from samplers.tracing import plain
 from samplers.weights import effective_sample_size, log_mean_exp
 
 
@@ -95,6 +96,7 @@ class CarriedState(Protocol):
     def log_z(self) -> tf.Tensor: ...
 
 
+@plain
 def reweight(rbm: RBM, state: CarriedState) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Weights that carry chains from the old parameters to the new: `d_i = F_old(left_i) - F_new(left_i)`.
 
@@ -109,11 +111,12 @@ def reweight(rbm: RBM, state: CarriedState) -> tuple[tf.Tensor, tf.Tensor, tf.Te
       `d`, float64 `[chains, *batch]`; the new log Z, `log_z + log mean exp(d)`; the effective sample size of the
       weights, `[*batch]`.
     """
-    log_weights = tf.cast(state.rbm.free_energy(state.left) - rbm.free_energy(state.left), tf.float64)
+    log_weights = free_energy_difference(state.rbm, rbm, state.left)
     log_z = state.log_z + log_mean_exp(log_weights, axis=0)
     return log_weights, log_z, effective_sample_size(log_weights, axis=0)
 
 
+@plain
 def count_families(family: tf.Tensor) -> tf.Tensor:
     """How many different numbers there are along the first axis, int32 `[*batch]`."""
     family = tf.sort(family, axis=0)

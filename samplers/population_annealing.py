@@ -11,6 +11,7 @@ from samplers.annealing_path import Base, Path, Schedule
 from samplers.arguments import check_count
 from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
 from samplers.rbm import RBM
+from samplers.tracing import plain
 from samplers.weights import FEWEST, descendants, known_or_infinite, log_mean_exp, resample
 
 __all__ = ["AnnealedPopulation", "initial_state", "sample", "step"]
@@ -39,6 +40,7 @@ class AnnealedPopulation(NamedTuple):
     num_families: tf.Tensor
 
 
+@plain
 def sample(
     rbm: RBM, base: Base, *, betas: tf.Tensor, num_particles: tf.Tensor | int, seed: tf.Tensor
 ) -> AnnealedPopulation:
@@ -113,6 +115,7 @@ def _anneal(rbm: RBM, base: Base, left: tf.Tensor, schedule: Schedule, seed: tf.
     return gibbs.from_columns(left), gibbs.from_columns(right), log_ratio, standard_error, gibbs.from_columns(families)
 
 
+@plain
 def _sums_by_family(values: tf.Tensor, families: tf.Tensor) -> tf.Tensor:
     """Sums of `values [*batch, particles]` over the particles of each family, `[*batch, families]`."""
     shape = tf.shape(values)
@@ -122,6 +125,7 @@ def _sums_by_family(values: tf.Tensor, families: tf.Tensor) -> tf.Tensor:
     return tf.reshape(sums, shape)
 
 
+@plain
 def step(
     rbm: RBM, state: PersistentState, seed: tf.Tensor, *, num_sweeps: int
 ) -> tuple[PersistentState, PersistentInfo]:

@@ -18,21 +18,25 @@ from __future__ import annotations
 import tensorflow as tf
 
 from samplers.arguments import check_seed
+from samplers.tracing import plain
 
 _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 _PARITY = 0x1BD11BDA  # of the key schedule
 
 
+@plain
 def split(seed: tf.Tensor, num: int) -> list[tf.Tensor]:
     """`num` independent seeds, int32 `[2]` each, from one."""
     return tf.unstack(tf.random.split(check_seed(seed), num, alg="philox"))
 
 
+@plain
 def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
     """The seed number `number` of a series, int32 `[2]`."""
     return tf.random.fold_in(check_seed(seed), number, alg="philox")
 
 
+@plain
 def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
     """Random 32-bit words, uint32 of any shape whose rank is known; `seed` is int32 `[2]`."""
     shape = tf.convert_to_tensor(shape, tf.int32)
@@ -49,6 +53,7 @@ def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
     return tf.slice(both, tf.zeros_like(shape), shape)
 
 
+@plain
 def uniform(shape: tf.Tensor | list[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Uniform numbers in [0, 1): multiples of 2^-23 in float32, of 2^-52 in float64; `seed` is int32 `[2]`."""
     # The bits become the fraction of a number in [1, 2): a conversion of unsigned integers would be slower.
@@ -64,6 +69,7 @@ def uniform(shape: tf.Tensor | list[int], seed: tf.Tensor, dtype: tf.DType = tf.
     raise ValueError(f"dtype={dtype}: must be float32 or float64")
 
 
+@plain
 def half_uniforms(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Two arrays of float32 uniforms from one of words, 16 bits each: the midpoints `(k + 1/2) / 2^16`."""
     bits = words(shape, seed)
@@ -72,11 +78,13 @@ def half_uniforms(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tuple[tf.Ten
     return low, high
 
 
+@plain
 def bernoulli(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Binary draws with `P(1) = sigma(logits)`, in the type of the logits; `seed` is int32 `[2]`."""
     return tf.cast(uniform(tf.shape(logits), seed, logits.dtype) < tf.sigmoid(logits), logits.dtype)
 
 
+@plain
 def shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """`values` in a random order along the first axis; `seed` is int32 `[2]`."""
     return tf.gather(values, tf.argsort(words([tf.shape(values)[0]], seed), stable=True))

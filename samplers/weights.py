@@ -5,17 +5,20 @@ from __future__ import annotations
 import tensorflow as tf
 
 from samplers import random
+from samplers.tracing import plain
 
 FEWEST = 10.0  # effective weights, of which an error can be known
 _LARGEST_RATIO = 20.0  # of weights to effective ones
 
 
+@plain
 def log_mean_exp(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     """`log(mean(exp(log_weights)))` along `axis`."""
     count = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
     return tf.reduce_logsumexp(log_weights, axis=axis) - tf.math.log(count)
 
 
+@plain
 def log_mean_exp_standard_error(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     """Standard error of `log_mean_exp` of independent weights; infinite where they cannot tell (`is_known`).
 
@@ -28,6 +31,7 @@ def log_mean_exp_standard_error(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     return known_or_infinite(tf.sqrt(variance / count), effective_sample_size(log_weights, axis), count)
 
 
+@plain
 def effective_sample_size(log_weights: tf.Tensor, axis: int) -> tf.Tensor:
     """`(sum w)^2 / sum w^2` along `axis`, from 1 to the number of weights. [Kong 1992]"""
     return tf.exp(2 * tf.reduce_logsumexp(log_weights, axis) - tf.reduce_logsumexp(2 * log_weights, axis))
@@ -52,6 +56,7 @@ def known_or_infinite(error: tf.Tensor, effective_sample_size: tf.Tensor, num_we
     return tf.where(is_known(effective_sample_size, num_weights), error, tf.constant(float("inf"), error.dtype))
 
 
+@plain
 def resample(log_weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Systematic resampling: as many ancestors as weights, each `floor` or `ceil` of `n w_i / sum w` times.
 
@@ -83,6 +88,7 @@ def resample(log_weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.transpose(ancestors), shape)
 
 
+@plain
 def descendants(states: tf.Tensor, ancestors: tf.Tensor) -> tf.Tensor:
     """`states [n, *batch, ...]` of the chosen `ancestors [m, *batch]` (see `resample`), `[m, *batch, ...]`."""
     order = [*range(1, ancestors.shape.rank), 0]

@@ -95,9 +95,9 @@ class AutoencodingLoss(Loss):
         self.has_two_losses = objective.has_two_losses
         # Encoder and sweeps are two pieces: in one, XLA would compute the gradient of the couplings, which the sweeps
         # make and batch normalisation uses three times, three times over.
-        self._encode = compiled(model.posterior.encode)
+        self._encode = compiled(model.posterior.encode, autograph=True)
         self._sample_relaxed = _relaxed_sampler(model.posterior)
-        self._log_prob = compiled(model.likelihood.log_prob)
+        self._log_prob = compiled(model.likelihood.log_prob, autograph=True)
         self._log_z = compiled(log_z_with_gradient)
         self._divergence = compiled(objective.divergence)
 
@@ -135,9 +135,9 @@ class PredictionLoss(Loss):
     ) -> None:
         self._config, self._part = config, part
         self.encoder = model.posterior
-        self._encode = compiled(model.posterior.encode)
+        self._encode = compiled(model.posterior.encode, autograph=True)
         self._sample_relaxed = _relaxed_sampler(model.posterior)
-        self._log_prob = compiled(model.likelihood.log_prob)
+        self._log_prob = compiled(model.likelihood.log_prob, autograph=True)
         self._negative_entropy = compiled(negative_entropy)
 
     def objective(self, x, chains, prior, *, step, seed):
@@ -165,8 +165,8 @@ class CompleteDataLoss(Loss):
 
     def __init__(self, config: Config, model: GenerativeModel) -> None:
         self._config, self._model = config, model
-        self._sweeps = compiled(model.posterior_sweeps)
-        self._joint_terms = compiled(model.joint_terms)
+        self._sweeps = compiled(model.posterior_sweeps, autograph=True)
+        self._joint_terms = compiled(model.joint_terms, autograph=True)
         self._log_z = compiled(log_z_with_gradient)
 
     def move_chains(self, x, chains, seed):

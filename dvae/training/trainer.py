@@ -17,6 +17,7 @@ from dvae.training.objectives import Objective
 from dvae.training.prior_sampler import PriorSampler
 from dvae.training.train_state import TrainState
 from samplers import random
+from samplers.tracing import plain
 
 # Streams of random numbers that belong to a run's seed: (run seed, stream) is an int32[2] seed.
 _STATE_STREAM, _STEP_STREAM = 1, 2
@@ -92,6 +93,7 @@ class Trainer:
             totals = {name: totals[name] + metrics[name] for name in self.metrics}
         return totals
 
+    @plain
     def step(self, index: tf.Tensor, x: tf.Tensor, seeds: StepSeeds) -> dict[str, tf.Tensor]:
         """Moves the prior's particles, then updates all parameters given them.
 
