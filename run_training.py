@@ -9,6 +9,7 @@ import sys
 from absl import flags
 
 from dvae.config import Config
+from dvae.errors import UserError
 from dvae.runs.training_run import train
 from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
@@ -21,7 +22,10 @@ def main() -> None:
     config = complete(given)
     remarks = without_effect(given, config)
 
-    def say(text: str) -> None:
+    def say(text: UserError | str) -> None:
+        if isinstance(text, UserError):
+            print(text.on_command_line(), file=sys.stderr)
+            return
         print(text, flush=True)
         while remarks:  # with the first that is said of the run: one that is refused ends with a single line
             print(remarks.pop(0).on_command_line(), file=sys.stderr)

@@ -46,7 +46,10 @@ class Config:
     data_dir: str = setting("Data", "folder of the data files; what is missing there is downloaded", "data")
 
     objective: str = setting("Objective", "what is maximised", "elbo")
-    iw_gradient: str = setting("Objective", "gradient of the iw objective in the encoder", "dreg")
+    iw_gradient: str = setting("Objective", "gradient of the iw objective in the encoder")
+    stopped_log_q: bool = setting(
+        "Objective", "log q in the ELBO of dvaes_* at stopped parameters (the DVAE# column of DVAE##'s table 1)", False
+    )
     num_samples: int = setting("Objective", "K, samples per example in training (iw: 5 or 25)", 1, least=1)
     observed: str = setting(
         "Objective",
@@ -79,8 +82,9 @@ class Config:
     checkpoint_every: int = setting("Run directory", "steps between checkpoints", 1000, least=1)
 
     valid_examples: int = setting("Evaluation in training", "validation examples, spread evenly", least=1)
-    valid_samples: int = setting("Evaluation in training", "importance samples per example", 100, least=1)
-    valid_temperatures: int = setting("Evaluation in training", "AIS temperatures of an RBM posterior", 100, least=1)
+    valid_samples: int = setting("Evaluation in training", "importance samples per example", least=1)
+    valid_temperatures: int = setting("Evaluation in training", "AIS temperatures of an RBM posterior", least=1)
+    valid_base: str = setting("Evaluation in training", "where AIS of an RBM posterior starts")
     valid_log_z_temperatures: int = setting(
         "Evaluation in training", "AIS temperatures of the prior's log Z", 1000, least=1
     )
@@ -94,6 +98,7 @@ class Config:
     test_examples: int = setting("Final evaluation", "test examples, spread evenly", 500, least=1)
     test_samples: int = setting("Final evaluation", "importance samples per example", least=1)
     test_temperatures: int = setting("Final evaluation", "AIS temperatures of an RBM posterior", 500, least=1)
+    test_base: str = setting("Final evaluation", "where AIS of an RBM posterior starts", "biases")
     test_log_z_temperatures: int = setting("Final evaluation", "AIS temperatures of the prior's log Z", 10000, least=1)
     log_z_chains: int = setting(
         "Final evaluation", "AIS chains for the prior's log Z, here and in training", 1024, least=2
@@ -110,6 +115,7 @@ class Config:
             num_examples=self.valid_examples,
             num_samples=self.valid_samples,
             posterior_temperatures=self.valid_temperatures,
+            posterior_base=self.valid_base,
             log_z_chains=self.log_z_chains,
             log_z_temperatures=self.valid_log_z_temperatures,
             seed=self.seed,
@@ -121,6 +127,7 @@ class Config:
             num_examples=self.test_examples,
             num_samples=self.test_samples,
             posterior_temperatures=self.test_temperatures,
+            posterior_base=self.test_base,
             log_z_chains=self.log_z_chains,
             log_z_temperatures=self.test_log_z_temperatures,
             seed=self.seed,
@@ -136,6 +143,7 @@ class EvaluationSettings:
     )
     num_samples: int = setting("Evaluation", "importance samples per example", 4000, least=1)
     posterior_temperatures: int = setting("Evaluation", "AIS temperatures of an RBM posterior", least=1)
+    posterior_base: str = setting("Evaluation", "where AIS of an RBM posterior starts")
     flattening: tuple[float, ...] = setting(
         "Evaluation",
         "factors 1,F,...: importance samples come from an equal mixture of q(z | x) and of q with its logits or "

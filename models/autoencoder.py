@@ -54,4 +54,4 @@ class DiscreteVAE(GenerativeModel):
           draws: of `posterior.draw`, for these examples.
           log_z: log Z_theta, scalar, nats.
         """
-        return draws.estimate(self.log_joint(x, draws.z, log_z) - draws.log_q)
+        return draws.estimate(self.log_joint(x, draws.z, log_z) - tf.cast(draws.log_q, tf.float64))

@@ -49,4 +49,4 @@ class ConditionalModel(keras.Model):
           target: x_2, `[B, D2]`.
           draws: of `posterior.draw`, for the observed parts of these examples.
         """
-        return draws.estimate(self.likelihood.log_prob(target, draws.z, training=False))
+        return draws.estimate(self.likelihood.log_prob_of_draws(target, draws.z))

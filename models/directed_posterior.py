@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from models.networks import LayerFactory, feature_width
-from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws
+from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws, checked_factors
 from models.relaxations import LogComponents, Relaxation
 from samplers import random
 from samplers.weights import log_mean_exp
@@ -165,9 +165,9 @@ class DirectedPosterior(Posterior):
             )
         return sample._replace(logits=units.logits, means=sample.zeta, log_components=units.log_components)
 
-    def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES):
-        """Exact draws, of each flattened q as many; `num_temperatures` plays no part."""
-        factors = tf.reshape(tf.convert_to_tensor(flattening, encoding.context.dtype), [-1, 1, 1, 1])
+    def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES, base=0):
+        """Exact draws, of each flattened q as many; `num_temperatures` and `base` play no part."""
+        factors = tf.reshape(checked_factors(flattening, num_samples, encoding.context.dtype), [-1, 1, 1, 1])
         of_sample = tf.repeat(factors[:, 0], num_samples // tf.shape(factors)[0], axis=0)  # [K, 1, 1]
         z, logits, _ = self._binary(encoding, num_samples, seed, divide_by=of_sample)
         log_q = _log_bernoulli(logits, z)
@@ -175,7 +175,7 @@ class DirectedPosterior(Posterior):
         log_mixture = log_mean_exp(_log_bernoulli(logits / factors, z), axis=0)
         return PosteriorDraws(z, log_q, log_q - log_mixture)
 
-    def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES):
+    def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):
         z, logits, _ = self._binary(encoding, num_samples, seed)
         return z, _log_bernoulli(logits, z)
 
@@ -224,5 +224,5 @@ class DirectedPosterior(Posterior):
 
 
 def _log_bernoulli(logits: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-    """Of all units together."""
-    return tf.reduce_sum(tfd.Bernoulli(logits=logits).log_prob(z), axis=-1)
+    """Of all units together, float64."""
+    return tf.reduce_sum(tf.cast(tfd.Bernoulli(logits=logits).log_prob(z), tf.float64), axis=-1)

@@ -54,8 +54,13 @@ class GenerativeModel(keras.Model):
         return JointTerms(log_likelihood, -prior.energy(*prior.split(z)) - log_z)
 
     def log_joint(self, x: tf.Tensor, z: tf.Tensor, log_z: tf.Tensor) -> tf.Tensor:
-        """`log p(x, z)` of the trained model, `[K, B]`; arguments as for `joint_terms`."""
-        return tf.add_n(self.joint_terms(x, z, log_z, training=False))
+        """`log p(x, z)` of the trained model, nats, float64 `[K, B]`; arguments as for `joint_terms`.
+
+        For evaluation: large terms are summed in float64.
+        """
+        prior = self.prior.rbm().astype(tf.float64)
+        energy = prior.energy(*prior.split(tf.cast(z, tf.float64)))
+        return self.likelihood.log_prob_of_draws(x, z) - energy - tf.cast(log_z, tf.float64)
 
     def posterior_sweeps(self, x: tf.Tensor, z: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> tf.Tensor:
         """Moves chains by sweeps of single-site Gibbs that leave the true posterior p(z | x) invariant.
@@ -75,13 +80,17 @@ class GenerativeModel(keras.Model):
         Returns:
           The chains after the last sweep, `[K, B, units]`.
         """
-        num_units, zero = z.shape[-1], tf.constant(0.0)
-        value, sweep = self.log_joint(x, z, zero), tf.constant(0)
+        num_units = z.shape[-1]
+
+        def log_joint(z: tf.Tensor) -> tf.Tensor:
+            return tf.add_n(self.joint_terms(x, z, tf.constant(0.0), training=False))
+
+        value, sweep = log_joint(z), tf.constant(0)
         while sweep < num_sweeps:
             uniform = random.uniform(tf.concat([[num_units], tf.shape(value)], 0), gibbs.sweep_seed(seed, sweep))
             for i in tf.range(num_units):
                 flipped = z + tf.one_hot(i, num_units) * (1 - 2 * z)
-                value_flipped = self.log_joint(x, flipped, zero)
+                value_flipped = log_joint(flipped)
                 is_flipped = uniform[i] < tf.sigmoid(value_flipped - value)
                 z = tf.where(is_flipped[..., None], flipped, z)
                 value = tf.where(is_flipped, value_flipped, value)

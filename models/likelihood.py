@@ -13,6 +13,8 @@ from tensorflow_probability import distributions as tfd
 from models.networks import LayerFactory, feature_width
 from samplers import random
 
+_OUTPUTS_AT_ONCE = 2**24  # of the decoder in evaluation: 64 MB
+
 
 class Likelihood(keras.layers.Layer, abc.ABC):
     """`p(x | z) = prod_d p(x_d | outputs_d)`, `outputs = head(decoder(z))`.
@@ -35,13 +37,14 @@ class Likelihood(keras.layers.Layer, abc.ABC):
     outputs_per_pixel = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Sees to it that training and enumeration, `log_prob` and `log_prob_of_pairs`, speak of one distribution."""
+        """Sees to it that training, evaluation and enumeration, all `log_prob...`, speak of one distribution."""
         super().__init_subclass__(**kwargs)
         own = vars(cls)
-        if "log_prob" in own and "log_prob_of_pairs" not in own:
-            raise TypeError(f"{cls.__name__}: overrides log_prob, so it must override log_prob_of_pairs as well")
+        for name in ("log_prob_of_draws", "log_prob_of_pairs"):
+            if "log_prob" in own and name not in own:
+                raise TypeError(f"{cls.__name__}: overrides log_prob, so it must override {name} as well")
         if "distribution" in own:  # closed forms of another distribution are not inherited
-            for name in ("log_prob", "log_prob_of_pairs", "mean", "sample"):
+            for name in ("log_prob", "log_prob_of_draws", "log_prob_of_pairs", "mean", "sample"):
                 if name not in own:
                     setattr(cls, name, vars(Likelihood)[name])
 
@@ -72,6 +75,25 @@ class Likelihood(keras.layers.Layer, abc.ABC):
     def log_prob(self, x: tf.Tensor, z: tf.Tensor, *, training: bool) -> tf.Tensor:
         """`log p(x | z)` in nats, `[..., B]`, for `x [B, D]` and `z [..., B, units]`."""
         return tf.reduce_sum(self.distribution(self.outputs(z, training=training)).log_prob(x), axis=-1)
+
+    def log_prob_of_draws(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """`log p(x | z)` of the trained model, nats, float64 `[K, B]`, for `x [B, D]` and binary `z [K, B, units]`.
+
+        As `log_prob`, but pixels are summed in float64, and samples decoded some at a time: however many there are of
+        whatever width, the decoder's outputs take no more than 64 MB, or those of a single one.
+        """
+
+        def log_prob(z: tf.Tensor) -> tf.Tensor:
+            pixels = self.distribution(self.outputs(z, training=False)).log_prob(x)
+            return tf.reduce_sum(tf.cast(pixels, tf.float64), axis=-1)
+
+        num, num_images = tf.shape(z)[0], tf.shape(x)[0]
+        at_once = tf.clip_by_value(_OUTPUTS_AT_ONCE // (num_images * self.num_outputs), 1, num)
+        num_blocks = -(-num // at_once)
+        whole_blocks = tf.pad(z, [[0, num_blocks * at_once - num], [0, 0], [0, 0]])
+        blocks = tf.reshape(whole_blocks, [num_blocks, at_once, num_images, self.num_units])
+        by_block = tf.map_fn(log_prob, blocks, fn_output_signature=tf.TensorSpec([None, None], tf.float64))
+        return tf.reshape(by_block, [num_blocks * at_once, num_images])[:num]
 
     def log_prob_of_pairs(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """`log p(x_n | outputs_s)` of every pair, nats, float64 `[S, n]`, for `x [n, D]`, `outputs [S, num_outputs]`.

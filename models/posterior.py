@@ -7,15 +7,45 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from samplers.arguments import check_count
 from samplers.weights import effective_sample_size, log_mean_exp
 
 PUBLISHED_TEMPERATURES = 500  # of AIS through an undirected q(z | x)
+# Where that starts, by number: from the machine's biases, as published; from its *fields*, the biases and the mean
+# effect of the couplings on fair coins; from the mean-field fixed point that the fields lead to.
+BASES = ("biases", "fields", "mean_field")
+
+
+def checked_factors(
+    flattening: tf.Tensor | Sequence[float], num_samples: tf.Tensor | int, dtype: tf.DType
+) -> tf.Tensor:
+    """The factors of `Posterior.draw`, `[F]`.
+
+    Raises:
+      ValueError: the first is not 1, some are less, or the number of samples is no multiple of theirs.
+    """
+    check_count("num_samples", num_samples)
+    factors = tf.convert_to_tensor(flattening, dtype)
+    rule = "must be factors of at least 1, the first 1"
+    known = tf.get_static_value(factors)
+    if known is None:
+        tf.debugging.Assert((factors[0] == 1) & tf.reduce_all(factors >= 1), [f"flattening: {rule}, are", factors])
+    elif known.ndim != 1 or not len(known) or known[0] != 1 or not np.all(known >= 1):
+        raise ValueError(f"flattening = {known.tolist()}: {rule}")
+    num, rule = tf.convert_to_tensor(num_samples), "must be a multiple of the number of factors of flattening"
+    is_multiple = tf.get_static_value(num % tf.size(factors) == 0)
+    if is_multiple is None:
+        tf.debugging.Assert(num % tf.size(factors) == 0, [f"num_samples: {rule}, is", num])
+    elif not is_multiple:
+        raise ValueError(f"num_samples = {num_samples}: {rule} ({len(flattening)})")
+    return factors
 
 
 class LikelihoodEstimate(NamedTuple):
-    """What weighted draws of q(z | x) tell, in nats, `[B]` each.
+    """What weighted draws of q(z | x) tell, in nats, float64 `[B]` each.
 
     Attributes:
       log_likelihood: `log mean_k w_k exp(log_ratio_k)`; its exponential is unbiased for p(x).
@@ -38,10 +68,10 @@ class PosteriorDraws(NamedTuple):
 
     Attributes:
       z: binary, `[K, B, units]`.
-      log_q: `log q(z | x)` in nats, `[K, B]`, normalised; with an estimate of log Z_phi where q is undirected.
-      log_weights: `[K, B]`, with `mean_k exp(log_weights_k) = 1`: 0 where z are exact samples of q. The errors of an
-        estimated log Z_phi in `log_q` and in `log_weights` cancel in the estimate of p(x), which is unbiased. Of a
-        flattened posterior (`Posterior.draw`) the weights have a mean of 1 in expectation.
+      log_q: `log q(z | x)` in nats, float64 `[K, B]`, normalised; with an estimate of log Z_phi where q is undirected.
+      log_weights: float64 `[K, B]`, with `mean_k exp(log_weights_k) = 1`: 0 where z are exact samples of q. The errors
+        of an estimated log Z_phi in `log_q` and in `log_weights` cancel in the estimate of p(x), which is unbiased. Of
+        a flattened posterior (`Posterior.draw`) the weights have a mean of 1 in expectation.
     """
 
     z: tf.Tensor
@@ -50,11 +80,11 @@ class PosteriorDraws(NamedTuple):
 
     def mean(self, g: tf.Tensor) -> tf.Tensor:
         """The estimate of `E_q[g]` from `g(z_k) [K, B]`; `[B]`."""
-        return tf.reduce_mean(tf.exp(self.log_weights) * g, axis=0)
+        return tf.reduce_mean(tf.exp(self.log_weights) * tf.cast(g, self.log_weights.dtype), axis=0)
 
     def estimate(self, log_ratio: tf.Tensor) -> LikelihoodEstimate:
         """`log E_q[exp(log_ratio)]` and its bound `E_q[log_ratio]`, from `log_ratio [K, B]` of the draws."""
-        log_weights = self.log_weights + log_ratio
+        log_weights = tf.cast(self.log_weights, tf.float64) + tf.cast(log_ratio, tf.float64)
         return LikelihoodEstimate(
             log_likelihood=log_mean_exp(log_weights, axis=0),
             effective_sample_size=effective_sample_size(log_weights, axis=0),
@@ -120,6 +150,7 @@ class Posterior(keras.layers.Layer, abc.ABC):
         seed: tf.Tensor,
         flattening: tf.Tensor | Sequence[float] = (1.0,),
         num_temperatures: tf.Tensor | int = PUBLISHED_TEMPERATURES,
+        base: tf.Tensor | int = 0,
     ) -> PosteriorDraws:
         """Weighted binary draws for evaluation, moving averages in use.
 
@@ -139,6 +170,10 @@ class Posterior(keras.layers.Layer, abc.ABC):
           seed: int32 `[2]`.
           flattening: `[F]` factors of at least 1; the first is 1, for q itself.
           num_temperatures: of AIS, where a draw is not exact (`is_annealed`).
+          base: where AIS starts, a number in `BASES`.
+
+        Raises:
+          ValueError: an argument is out of range.
         """
 
     @property
@@ -157,7 +192,7 @@ class Posterior(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def unnormalised_log_prob(self, encoding: Any, z: tf.Tensor) -> tf.Tensor:
-        """`log q(z | x)` up to a constant of each x, of binary `z [K, B, units]`, nats, `[K, B]`."""
+        """`log q(z | x)` up to a constant of each x, of binary `z [K, B, units]`, nats, float64 `[K, B]`."""
 
     @abc.abstractmethod
     def sample(
@@ -167,5 +202,6 @@ class Posterior(keras.layers.Layer, abc.ABC):
         num_samples: tf.Tensor | int,
         seed: tf.Tensor,
         num_temperatures: tf.Tensor | int = PUBLISHED_TEMPERATURES,
+        base: tf.Tensor | int = 0,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Equally weighted binary samples `z [K, B, units]` and `log q(z | x) [K, B]` in nats."""
+        """Equally weighted binary samples `z [K, B, units]` and `log q(z | x)` in nats, float64 `[K, B]`."""

@@ -10,15 +10,18 @@ import numpy as np
 import tensorflow as tf
 
 from models.networks import LayerFactory, feature_width
-from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws
+from models.posterior import BASES, PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws, checked_factors
 from models.relaxations import Relaxation
 from samplers import annealed_importance, gibbs, random
-from samplers.annealing_path import biases_base
+from samplers.annealing_path import Base, biases_base, means_base
 from samplers.annealing_schedules import linear_betas
+from samplers.mean_field import mean_field
 from samplers.rbm import RBM
+from samplers.tracing import plain
 from samplers.weights import descendants, log_mean_exp, resample
 
 _SWEEPS_AFTER_RESAMPLING = 10
+_MEAN_FIELD_UPDATES = 40
 _LEAST_CHAINS = 100  # that estimate log Z_phi and are resampled, however few samples are asked for
 
 
@@ -84,7 +87,8 @@ class RBMPosterior(Posterior):
         self.encoder = encoder
         num_outputs = num_left + num_right + num_left * num_right
         self.head = layers.dense(feature_width("encoder", encoder, len(mean_pixel)), num_outputs, name="outputs")
-        self.coupling_norm = layers.batch_norm(num_left * num_right, name="coupling_norm")
+        # Its scales are the sizes of the couplings: decay would switch off one without a steady gradient.
+        self.coupling_norm = layers.batch_norm(num_left * num_right, name="coupling_norm", decays=False)
         self.built = True
 
     @property
@@ -128,8 +132,9 @@ class RBMPosterior(Posterior):
     def frozen(self, sample: RBMSample) -> RBMSample:
         return sample._replace(means=sample.zeta, encoding=sample.encoding.frozen())
 
-    def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES):
-        """Weighted draws by AIS from the biases alone.
+    @plain
+    def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES, base=0):
+        """Weighted draws by AIS.
 
         Flattened machines are annealed beside the posterior's own, to `E / factor`, each with its estimate of log Z:
 
@@ -138,14 +143,14 @@ class RBMPosterior(Posterior):
         with v the AIS weight of a draw, whose errors cancel those of its log Z_f. Given any constants in place of the
         Z_f, the estimate of p(x) would be unbiased; they are estimated from the same draws, a bias of order 1 / K.
         """
-        rbm, factors = encoding, tf.convert_to_tensor(flattening, encoding.weights.dtype)
+        rbm, factors = encoding, checked_factors(flattening, num_samples, encoding.weights.dtype)
         flattened = RBM(*(parameter / _like(factors, 1 + parameter.shape.rank) for parameter in rbm))  # [F, B]
-        annealed = _anneal(flattened, num_samples // tf.size(factors), num_temperatures, seed)  # [K / F, F, B]
-        log_z = tf.cast(annealed.log_z, tf.float32)
-        energy = rbm.energy(annealed.left, annealed.right)
+        annealed = _anneal(flattened, num_samples // tf.size(factors), num_temperatures, base, seed)
+        log_z, energy = annealed.log_z, _energy(rbm, annealed.left, annealed.right)
         log_q = -energy - log_z[0]
-        log_mixture = log_mean_exp(-energy / _like(factors, 4) - log_z[:, None, None], axis=0)
-        log_weights = tf.cast(annealed.log_weights - annealed.log_z, tf.float32) + log_q - log_mixture
+        as_first = _like(tf.cast(factors, tf.float64), 4)
+        log_mixture = log_mean_exp(-energy / as_first - log_z[:, None, None], axis=0)
+        log_weights = annealed.log_weights - log_z + log_q - log_mixture
         z = tf.concat([annealed.left, annealed.right], axis=-1)
         one_batch = lambda draws: tf.reshape(draws, tf.concat([[num_samples], tf.shape(draws)[2:]], 0))  # noqa: E731
         return PosteriorDraws(one_batch(z), one_batch(log_q), one_batch(log_weights))
@@ -154,30 +159,62 @@ class RBMPosterior(Posterior):
         return encoding._asdict()
 
     def unnormalised_log_prob(self, encoding, z):
-        return -encoding.energy(*encoding.split(z))
+        return -_energy(encoding, *encoding.split(z))
 
-    def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES):
+    @plain
+    def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):
         """AIS draws resampled by their weights, then a few sweeps, so that no two of them are copies.
 
         `log q(z | x)` is normalised by the AIS estimate of log Z_phi.
         """
         rbm = encoding
         anneal_seed, resample_seed, shuffle_seed, gibbs_seed = random.split(seed, 4)
-        annealed = _anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), num_temperatures, anneal_seed)
+        annealed = _anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), num_temperatures, base, anneal_seed)
         ancestors = resample(annealed.log_weights, resample_seed)
         ancestors = random.shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
         left = descendants(annealed.left, ancestors)
         left, right = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))
-        log_q = -rbm.energy(left, right) - tf.cast(annealed.log_z, tf.float32)
+        log_q = -_energy(rbm, left, right) - annealed.log_z
         return tf.concat([left, right], axis=-1), log_q
 
 
 def _anneal(
-    rbm: RBM, num_chains: tf.Tensor | int, num_temperatures: tf.Tensor | int, seed: tf.Tensor
+    rbm: RBM, num_chains: tf.Tensor | int, num_temperatures: tf.Tensor | int, base: tf.Tensor | int, seed: tf.Tensor
 ) -> annealed_importance.AnnealedSample:
+    start = _base(rbm, tf.convert_to_tensor(base))
     return annealed_importance.sample(
-        rbm, biases_base(rbm), betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
+        rbm, start, betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
     )
+
+
+def _base(rbm: RBM, number: tf.Tensor) -> Base:
+    """That of a number in `models.posterior.BASES`.
+
+    With biases `a = 2 (u - sum_j J_ij)` and the couplings taken away, their mean effect is taken out twice: in spins
+    the fields u are what is left of a machine without couplings. The mean-field fixed point is nearer still where q has
+    one mode, and misses the others where it has more.
+    """
+    known, rule = tf.get_static_value(number), f"must be the number of one of {', '.join(BASES)}"
+    if known is None:
+        tf.debugging.Assert((number >= 0) & (number < len(BASES)), [f"base: {rule}, is", number])
+    elif not 0 <= known < len(BASES):
+        raise ValueError(f"base = {known}: {rule}")
+    fields = Base(
+        rbm.bias_left + tf.reduce_sum(rbm.weights, axis=-1) / 2,
+        rbm.bias_right + tf.reduce_sum(rbm.weights, axis=-2) / 2,
+    )
+    more = lambda update, left: update < _MEAN_FIELD_UPDATES  # noqa: E731
+    one = lambda update, left: (update + 1, mean_field(rbm, left, num_updates=1).left)  # noqa: E731
+    _, left = tf.while_loop(more, one, (tf.constant(0), tf.sigmoid(fields.bias_left)))
+    fixed_point = means_base(*mean_field(rbm, left, num_updates=1))
+    return Base(
+        *(tf.gather(tf.stack(biases), number) for biases in zip(biases_base(rbm), fields, fixed_point, strict=True))
+    )
+
+
+def _energy(rbm: RBM, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """In float64: large terms of either sign make it."""
+    return rbm.astype(tf.float64).energy(tf.cast(left, tf.float64), tf.cast(right, tf.float64))
 
 
 def _like(factors: tf.Tensor, rank: int) -> tf.Tensor:

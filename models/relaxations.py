@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import random
+from samplers.arguments import check_number
 
 
 class LogComponents(NamedTuple):
@@ -32,9 +33,16 @@ class Relaxation(abc.ABC):
 
     Attributes:
       outputs_per_unit: how many network outputs a unit needs. All units' logits come first.
+
+    Raises:
+      ValueError: a sharpness `beta` is not above 0.
     """
 
     outputs_per_unit = 1
+
+    def __post_init__(self) -> None:
+        if hasattr(self, "beta"):
+            check_number("beta", self.beta, above=0.0)
 
     @abc.abstractmethod
     def sample(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

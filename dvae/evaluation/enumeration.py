@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,8 +13,9 @@ import tqdm
 from dvae.evaluation.signatures import Functions, has_prior, input_width
 
 ENUMERABLE_LATENTS = 20
-_BLOCK_BITS, _IMAGES = 12, 100  # states and images of a block
+_BLOCK_BITS, _IMAGES = 12, 100  # states and images of a block, at the most
 _IMAGES_OF_POSTERIOR = 10  # where every image and state goes through the posterior's networks
+_NUMBERS = 2**23  # of the decoder's outputs of a block's states, and of its images: 64 MB in float64
 
 
 def exact_nll(functions: Functions, images: np.ndarray, *, progress: bool = False) -> float | None:
@@ -31,19 +33,21 @@ def exact_log_likelihood(functions: Functions, images: np.ndarray, *, progress: 
     num_latents = input_width(functions["decode"], "z")
     if num_latents > ENUMERABLE_LATENTS:
         return None
-    images = images.astype(np.float32)
+    [outputs] = functions["decode"](z=tf.zeros([1, num_latents])).values()
+    num_states = 2 ** min(_BLOCK_BITS, num_latents, int(math.log2(max(1, _NUMBERS // outputs.shape[1]))))
     log_sum = np.full(len(images), -np.inf)  # log sum_z exp(log f(z)) p(x | z), f the unnormalised p(z) or q(z | x_1)
     log_normaliser = np.full(len(images), -np.inf)  # log sum_z f(z)
-    num_rows = _IMAGES if has_prior(functions) else _IMAGES_OF_POSTERIOR
-    first_states, first_rows = range(0, 2**num_latents, 2**_BLOCK_BITS), range(0, len(images), num_rows)
+    most_rows = _IMAGES if has_prior(functions) else _IMAGES_OF_POSTERIOR
+    num_rows = max(1, min(most_rows, _NUMBERS // images.shape[1]))
+    first_states, first_rows = range(0, 2**num_latents, num_states), range(0, len(images), num_rows)
     num_blocks = len(first_states) * len(first_rows)
     with tqdm.tqdm(total=num_blocks, desc="enumerating", unit=" blocks", disable=not progress) as bar:
         for first in first_states:
-            numbers = np.arange(first, min(first + 2**_BLOCK_BITS, 2**num_latents))
+            numbers = np.arange(first, first + num_states)
             terms = _enumerated(functions, ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32))
             for start in first_rows:
                 rows = slice(start, start + num_rows)
-                log_likelihood, log_f = terms(images[rows])
+                log_likelihood, log_f = terms(images[rows].astype(np.float32))
                 for total, block in ((log_sum, log_likelihood + log_f), (log_normaliser, log_f)):
                     total[rows] = np.logaddexp(total[rows], scipy.special.logsumexp(block, axis=1))
                 bar.update()

@@ -13,9 +13,10 @@ import tqdm
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
 from dvae.evaluation.enumeration import exact_log_likelihood, exact_nll
-from dvae.evaluation.signatures import Functions, has_prior
+from dvae.evaluation.signatures import Functions, has_prior, input_width
+from models.posterior import BASES
 from samplers import random
-from samplers.log_z_estimates import LogZ, RefinedLogZ, refine
+from samplers.log_z_estimates import LogZ, refine
 
 # The fields of results.json: those that other tools rely on, and how the rest of the numbers were had: every setting of
 # the evaluation.
@@ -24,11 +25,16 @@ _CONTRACT = (
     "effective_sample_size exact_nll step seconds seed"
 ).split()
 _SETTINGS = tuple(field.name for field in dataclasses.fields(EvaluationSettings))
-RESULTS = (*_CONTRACT, "posterior_sampler", *(name for name in _SETTINGS if name not in _CONTRACT))
+_OF_LOG_Z = ("log_z_effective_sample_size", "log_z_from_uniform", "log_z_from_own_means")
+RESULTS = (*_CONTRACT, "posterior_sampler", *(name for name in _SETTINGS if name not in _CONTRACT), *_OF_LOG_Z)
 # What an evaluation measures, and not how.
-MEASURED = ("nll", "nll_standard_error", "elbo", "entropy", "log_z", "log_z_standard_error", "effective_sample_size")
+MEASURED = (
+    "nll nll_standard_error elbo entropy log_z log_z_standard_error log_z_effective_sample_size effective_sample_size"
+).split()
 
-_ROWS = 20_000  # decoder rows (examples x samples) in one call: bounds the memory
+# Bounds of the memory of a call: its draws (examples x samples), the numbers in them, and those of the couplings of RBM
+# posteriors. (The decoder's outputs are bounded in `models.likelihood`.)
+_DRAWS, _NUMBERS = 20_000, 2**24
 
 
 class Evaluation(NamedTuple):
@@ -40,10 +46,14 @@ class Evaluation(NamedTuple):
       nll_standard_error: of that mean over examples: `std / sqrt(num_examples)`; None for one.
       elbo: mean evidence lower bound of the discrete model; None without an approximate posterior.
       entropy: of the approximate posterior q(z | x), mean over examples; None without one.
-      log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior.
+      log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior. The error
+        is None where it cannot be known (`samplers.log_z_estimates.from_two_bases`): then log_z is probably too low,
+        and with it the NLL.
+      log_z_effective_sample_size: of its chains.
+      log_z_from_uniform, log_z_from_own_means: what either half of the chains says.
       effective_sample_size: of the importance weights, mean over examples; None without any.
       posterior_sampler: "exact" draws, "annealed importance sampling", or "enumeration" of all latents.
-      posterior_temperatures: of annealed importance sampling; None for exact draws.
+      posterior_temperatures, posterior_base: of annealed importance sampling; None for exact draws.
       flattening: of the posterior; None where it was enumerated.
       log_z_chains, log_z_temperatures: of the estimate of log Z; with `log_z_error` the temperatures that it took.
       log_z_error: as wanted.
@@ -58,9 +68,13 @@ class Evaluation(NamedTuple):
     entropy: float | None
     log_z: float | None
     log_z_standard_error: float | None
+    log_z_effective_sample_size: float | None
+    log_z_from_uniform: float | None
+    log_z_from_own_means: float | None
     effective_sample_size: float | None
     posterior_sampler: str
     posterior_temperatures: int | None
+    posterior_base: str | None
     flattening: tuple[float, ...] | None
     log_z_chains: int | None
     log_z_temperatures: int | None
@@ -84,6 +98,9 @@ def evaluate(
       settings: how. With `log_z_error` the number of temperatures is doubled until log Z has that standard error, up to
         `log_z_temperatures`; without, that number is used at once.
       progress: whether to show a progress bar.
+
+    Raises:
+      UserError: it comes out not finite, or there is no way to evaluate the model.
     """
     log_z_seed, samples_seed = random.split(tf.constant([settings.seed, 0]), 2)
     partition = _log_z(functions, settings, log_z_seed) if has_prior(functions) else None
@@ -102,9 +119,15 @@ def evaluate(
 
     log_likelihood, in_use = values["log_likelihood"], settings_in_use(functions)
     used: dict[str, Any] = {name: getattr(settings, name) if name in in_use else None for name in _SETTINGS}
+    used |= dict.fromkeys(("log_z_from_uniform", "log_z_from_own_means"))
     if partition is not None:
         used["log_z_temperatures"] = partition.num_temperatures
+        used |= partition.by_base
     used["num_examples"] = len(images)
+    for name, values_of in values.items():
+        if not np.isfinite(values_of).all():
+            first = int(np.argmin(np.isfinite(values_of)))
+            raise UserError(f"the {name} of example {first} is {values_of[first]}: the model has diverged")
     return Evaluation(
         **used,
         nll=float(-log_likelihood.mean()),
@@ -112,7 +135,8 @@ def evaluate(
         elbo=mean("elbo"),
         entropy=mean("entropy"),
         log_z=float(partition.estimate.log_z) if partition else None,
-        log_z_standard_error=float(partition.estimate.standard_error) if partition else None,
+        log_z_standard_error=_known(partition.estimate.standard_error) if partition else None,
+        log_z_effective_sample_size=float(partition.estimate.effective_sample_size) if partition else None,
         effective_sample_size=mean("effective_sample_size"),
         posterior_sampler=sampler,
     )
@@ -126,26 +150,43 @@ def settings_in_use(functions: Functions) -> frozenset[str]:
     if "estimate_log_likelihood" in functions:
         names |= {"num_samples", "flattening"}
         if functions["posterior_settings"]()["is_annealed"]:
-            names |= {"posterior_temperatures"}
+            names |= {"posterior_temperatures", "posterior_base"}
     return frozenset(names)
 
 
-def _log_z(functions: Functions, settings: EvaluationSettings, seed: tf.Tensor) -> RefinedLogZ:
+class _Partition(NamedTuple):
+    """Attributes: the estimate; the temperatures it took; what either half of the chains says, as in `Evaluation`."""
+
+    estimate: LogZ
+    num_temperatures: int
+    by_base: dict[str, float]
+
+
+def _log_z(functions: Functions, settings: EvaluationSettings, seed: tf.Tensor) -> _Partition:
+    by_base: dict[str, float] = {}
+
     def estimate(num_temperatures: int, seed: tf.Tensor) -> LogZ:
         chains, temperatures = tf.constant(settings.log_z_chains), tf.constant(num_temperatures)
-        return LogZ(**functions["log_partition"](num_chains=chains, num_temperatures=temperatures, seed=seed))
+        found = functions["log_partition"](num_chains=chains, num_temperatures=temperatures, seed=seed)
+        by_base.update({f"log_z_{name}": float(found[name]) for name in ("from_uniform", "from_own_means")})
+        return LogZ(*(found[name] for name in LogZ._fields))
 
     most = settings.log_z_temperatures
     if settings.log_z_error is None:
-        return RefinedLogZ(estimate(most, seed), most, is_reached=True)
-    return refine(estimate, standard_error=settings.log_z_error, most_temperatures=most, seed=seed)
+        return _Partition(estimate(most, seed), most, by_base)
+    refined = refine(estimate, standard_error=settings.log_z_error, most_temperatures=most, seed=seed)
+    return _Partition(refined.estimate, refined.num_temperatures, by_base)
+
+
+def _known(error: tf.Tensor) -> float | None:
+    return float(error) if np.isfinite(error) else None
 
 
 def _importance_weighted(
     functions: Functions,
     images: np.ndarray,
     settings: EvaluationSettings,
-    partition: RefinedLogZ | None,
+    partition: _Partition | None,
     seed: tf.Tensor,
     *,
     progress: bool,
@@ -154,11 +195,15 @@ def _importance_weighted(
     inputs = {
         "num_samples": tf.constant(settings.num_samples),
         "posterior_temperatures": tf.constant(settings.posterior_temperatures),
+        "posterior_base": tf.constant(BASES.index(settings.posterior_base)),
         "flattening": tf.constant(settings.flattening, tf.float32),
     }
     if partition is not None:
         inputs["log_z"] = partition.estimate.log_z
-    block = min(max(1, _ROWS // settings.num_samples), len(images))
+    num_latents = input_width(functions["decode"], "z")
+    most_draws = min(_DRAWS, _NUMBERS // num_latents)
+    block = min(most_draws // settings.num_samples, _NUMBERS // (num_latents // 2) ** 2, len(images))
+    block = max(1, block)
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
         for first in range(0, len(images), block):

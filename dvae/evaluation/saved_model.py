@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from dvae.errors import UserError
 from dvae.evaluation.signatures import DrawSettings, Functions
-from dvae.files import partial_path
+from dvae.files import partial_path, plainly_named
 
 _ORIGIN = "assets.extra/run.json"
 _ORIGIN_NAMES, _ORIGIN_SETTINGS = {"settings", "checksum", "step", "seconds"}, {"model", "dataset", "data_dir"}
@@ -46,17 +46,20 @@ def save(
       model: whose variables the functions use.
       functions: tf.functions of `dvae.evaluation.signatures`.
       settings: of the draws from its posterior, if it has one. At the top of the saved object, as
-        `posterior_temperatures` and `posterior_flattening`, so that whoever loads it can change them.
+        `posterior_temperatures`, `posterior_base` and `posterior_flattening`, so that whoever loads it can change them.
       origin: what is to be known of the run that made the model, kept beside it (see `read_origin`).
     """
     exported = tf.Module(name="exported_model")
     exported.model = model
     if settings is not None:
-        exported.posterior_temperatures, exported.posterior_flattening = settings.temperatures, settings.flattening
+        exported.posterior_temperatures, exported.posterior_base = settings.temperatures, settings.base
+        exported.posterior_flattening = settings.flattening
     partial = partial_path(folder)
     shutil.rmtree(partial, ignore_errors=True)
     signatures = {name: function.get_concrete_function() for name, function in functions.items()}
-    tf.saved_model.save(exported, str(partial), signatures=signatures)
+    partial.mkdir()
+    with plainly_named(partial) as name:
+        tf.saved_model.save(exported, name, signatures=signatures)
     (partial / _ORIGIN).parent.mkdir()
     (partial / _ORIGIN).write_text(json.dumps(origin, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,7 +74,8 @@ def load(folder: Path) -> LoadedModel:
     """
     try:
         origin = read_origin(folder)
-        functions = tf.saved_model.load(str(folder)).signatures
+        with plainly_named(folder) as name:
+            functions = tf.saved_model.load(name).signatures
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: must be a model exported by this program ({reason})") from error

@@ -18,7 +18,7 @@ from models.conditional import ConditionalModel
 from models.generative import GenerativeModel
 from models.likelihood import BernoulliLikelihood, Likelihood
 from models.posterior import Posterior
-from samplers import annealed_importance, gibbs, population_annealing, random
+from samplers import gibbs, log_z_estimates, population_annealing, random
 from samplers.annealing_path import uniform_base
 from samplers.annealing_schedules import linear_betas
 
@@ -28,6 +28,7 @@ _SEED = tf.TensorSpec([2], tf.int32, "seed")
 _COUNT = tf.TensorSpec([], tf.int32, "num_samples")
 _LOG_Z = tf.TensorSpec([], tf.float32, "log_z")
 _TEMPERATURES = tf.TensorSpec([], tf.int32, "posterior_temperatures")
+_BASE = tf.TensorSpec([], tf.int32, "posterior_base")
 _FLATTENING = tf.TensorSpec([None], tf.float32, "flattening")
 _PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
 _POSTERIOR_SWEEPS = 100
@@ -38,34 +39,41 @@ class DrawSettings(tf.Module):
 
     Attributes:
       temperatures: of AIS through an RBM posterior.
+      base: where that starts, a number in `models.posterior.BASES`.
       flattening: factors; see `models.posterior.Posterior.draw`.
     """
 
-    def __init__(self, *, temperatures: int) -> None:
+    def __init__(self, *, temperatures: int, base: int) -> None:
         super().__init__(name="draw_settings")
         self.temperatures = tf.Variable(temperatures, trainable=False, dtype=tf.int32, name="temperatures")
+        self.base = tf.Variable(base, trainable=False, dtype=tf.int32, name="base")
         self.flattening = tf.Variable([1.0], shape=[None], trainable=False, name="flattening")
+
+    @property
+    def annealing(self) -> dict[str, tf.Tensor]:
+        """As arguments of `Posterior.sample`."""
+        return {"num_temperatures": self.temperatures, "base": self.base}
 
     def asked_for(self) -> dict[str, tf.Tensor]:
         """As arguments of `Posterior.draw`."""
-        return {"num_temperatures": self.temperatures, "flattening": self.flattening}
+        return self.annealing | {"flattening": self.flattening}
 
 
 def autoencoder_functions(model: DiscreteVAE, settings: DrawSettings) -> Functions:
     """Those of an autoencoder."""
     posterior, x = model.posterior, _rows("x", model.likelihood.num_pixels)
-    estimate = compiled(model.log_likelihood)
+    estimate = compiled(model.log_likelihood, autograph=True)
 
     @_signature(x, _SEED)
     def reconstruct(x, seed):
         """Expected pixels of one sample of q(z | x)."""
         encoding = posterior.encode(x, training=False)
-        z, _ = posterior.sample(encoding, num_samples=1, seed=seed, num_temperatures=settings.temperatures)
+        z, _ = posterior.sample(encoding, num_samples=1, seed=seed, **settings.annealing)
         return {"probabilities": model.likelihood.mean(z[0], training=False)}
 
     def estimated(x, log_z, **draw):
         draws = posterior.draw(posterior.encode(x, training=False), **draw)
-        return estimate(x, draws, log_z)._asdict()
+        return _in_float32(estimate(x, draws, log_z)._asdict())
 
     @_signature(x, _COUNT, _LOG_Z, _SEED)
     def log_likelihood(x, num_samples, log_z, seed):
@@ -75,10 +83,12 @@ def autoencoder_functions(model: DiscreteVAE, settings: DrawSettings) -> Functio
         """
         return estimated(x, log_z, num_samples=num_samples, seed=seed, **settings.asked_for())
 
-    @_signature(x, _COUNT, _LOG_Z, _TEMPERATURES, _FLATTENING, _SEED)
-    def estimate_log_likelihood(x, num_samples, log_z, posterior_temperatures, flattening, seed):  # noqa: PLR0917
+    @_signature(x, _COUNT, _LOG_Z, _TEMPERATURES, _BASE, _FLATTENING, _SEED)
+    def estimate_log_likelihood(  # noqa: PLR0917
+        x, num_samples, log_z, posterior_temperatures, posterior_base, flattening, seed
+    ):
         """`log_likelihood` with draws of the posterior as they are asked for."""
-        draw = {"num_temperatures": posterior_temperatures, "flattening": flattening}
+        draw = {"num_temperatures": posterior_temperatures, "base": posterior_base, "flattening": flattening}
         return estimated(x, log_z, num_samples=num_samples, seed=seed, **draw)
 
     return (
@@ -90,7 +100,7 @@ def autoencoder_functions(model: DiscreteVAE, settings: DrawSettings) -> Functio
 
 def markov_chain_functions(model: GenerativeModel) -> Functions:
     """Those of a generative model whose posterior is sampled by Markov chains."""
-    sweeps = compiled(model.posterior_sweeps)
+    sweeps = compiled(model.posterior_sweeps, autograph=True)
 
     @_signature(_rows("x", model.likelihood.num_pixels), _SEED)
     def reconstruct(x, seed):
@@ -112,7 +122,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
     posterior, likelihood = model.posterior, model.likelihood
     num_observed, num_target = map(len, part)
     x, observed = _rows("x", num_observed + num_target), _rows("observed", num_observed)
-    estimate = compiled(model.log_likelihood)
+    estimate = compiled(model.log_likelihood, autograph=True)
     constant_part = ObservedPart(*(tf.constant(numbers) for numbers in part))
 
     @_signature()
@@ -129,9 +139,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
         """
         posterior_seed, pixel_seed = random.split(seed, 2)
         encoding = posterior.encode(observed, training=False)
-        z, _ = posterior.sample(
-            encoding, num_samples=num_samples, seed=posterior_seed, num_temperatures=settings.temperatures
-        )
+        z, _ = posterior.sample(encoding, num_samples=num_samples, seed=posterior_seed, **settings.annealing)
         return {
             "probabilities": tf.reduce_mean(likelihood.mean(z, training=False), axis=0),
             "samples": likelihood.sample(z, pixel_seed),
@@ -140,7 +148,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
     def estimated(x, **draw):
         observed, target = constant_part.split(x)
         draws = posterior.draw(posterior.encode(observed, training=False), **draw)
-        return estimate(target, draws)._asdict()
+        return _in_float32(estimate(target, draws)._asdict())
 
     @_signature(x, _COUNT, _SEED)
     def log_likelihood(x, num_samples, seed):
@@ -150,10 +158,12 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
         """
         return estimated(x, num_samples=num_samples, seed=seed, **settings.asked_for())
 
-    @_signature(x, _COUNT, _TEMPERATURES, _FLATTENING, _SEED)
-    def estimate_log_likelihood(x, num_samples, posterior_temperatures, flattening, seed):
+    @_signature(x, _COUNT, _TEMPERATURES, _BASE, _FLATTENING, _SEED)
+    def estimate_log_likelihood(  # noqa: PLR0917
+        x, num_samples, posterior_temperatures, posterior_base, flattening, seed
+    ):
         """`log_likelihood` with draws of the posterior as they are asked for."""
-        draw = {"num_temperatures": posterior_temperatures, "flattening": flattening}
+        draw = {"num_temperatures": posterior_temperatures, "base": posterior_base, "flattening": flattening}
         return estimated(x, num_samples=num_samples, seed=seed, **draw)
 
     @_signature(observed, _rows("z", likelihood.num_units))
@@ -161,7 +171,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
         """`E(z)` of given latents, q(z | x_1) proportional to `exp(-E(z))`; nats, `[B, S]`."""
         latents = tf.broadcast_to(z[:, None], [tf.shape(z)[0], tf.shape(observed)[0], z.shape[-1]])
         encoding = posterior.encode(observed, training=False)
-        return {"energy": -tf.transpose(posterior.unnormalised_log_prob(encoding, latents))}
+        return _in_float32({"energy": -tf.transpose(posterior.unnormalised_log_prob(encoding, latents))})
 
     return (
         _likelihood_functions(likelihood)
@@ -202,17 +212,19 @@ def _posterior_functions(
     def sample_posterior(x, num_samples, seed):
         """Binary latents from q(z | x), equally weighted, and `log q(z | x)` in nats."""
         encoding = posterior.encode(x, training=False)
-        z, log_q = posterior.sample(
-            encoding, num_samples=num_samples, seed=seed, num_temperatures=settings.temperatures
-        )
-        return {"z": z, "log_q": log_q}
+        z, log_q = posterior.sample(encoding, num_samples=num_samples, seed=seed, **settings.annealing)
+        return _in_float32({"z": z, "log_q": log_q})
 
     @_signature()
     def posterior_settings():
-        """Whether q is annealed, and what `log_likelihood` has no inputs for: temperatures and flattening."""
+        """Whether q is annealed, and what `log_likelihood` has no inputs for: temperatures, base and flattening.
+
+        The base is a number: 0 the biases, 1 the fields, 2 the mean-field fixed point.
+        """
         return {
             "is_annealed": tf.constant(posterior.is_annealed),
             "temperatures": tf.identity(settings.temperatures),
+            "base": tf.identity(settings.base),
             "flattening": tf.identity(settings.flattening),
         }
 
@@ -245,8 +257,8 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
     @_signature(_rows("z", model.likelihood.num_units))
     def prior_energy(z):
         """`E(z)` in nats, `p(z) = exp(-E(z)) / Z`."""
-        prior = model.prior.rbm()
-        return {"energy": prior.energy(*prior.split(z))}
+        prior = model.prior.rbm().astype(tf.float64)
+        return _in_float32({"energy": prior.energy(*prior.split(tf.cast(z, tf.float64)))})
 
     @_signature(_COUNT, _SEED)
     def sample_prior(num_samples, seed):
@@ -260,15 +272,17 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
 
     @_signature(*(tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")), _SEED)
     def log_partition(num_chains, num_temperatures, seed):
-        """log Z of the prior by AIS from the uniform distribution, with its standard error, nats."""
+        """log Z of the prior by AIS, with its standard error, nats, and the effective sample size of the chains.
+
+        Half of the chains start from the uniform distribution, half from the prior's own means; where the two disagree,
+        or too few chains count, the error is infinite. What either half says is told too.
+        """
         prior = model.prior.rbm()
-        annealed = annealed_importance.sample(
+        found = log_z_estimates.from_two_bases(
             prior, uniform_base(prior), betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
         )
-        return {
-            "log_z": tf.cast(annealed.log_z, tf.float32),
-            "standard_error": tf.cast(annealed.standard_error, tf.float32),
-        }
+        by_base = {"from_uniform": found.first.log_z, "from_own_means": found.means.log_z}
+        return _in_float32(found.together._asdict() | by_base)
 
     return _likelihood_functions(model.likelihood) | _named(prior_energy, sample_prior, generate, log_partition)
 
@@ -297,6 +311,11 @@ def _rows(name: str, width: int) -> tf.TensorSpec:
 def _signature(*inputs: tf.TensorSpec) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A graph with these inputs, traced when it is first used."""
     return lambda function: tf.function(function, input_signature=inputs)
+
+
+def _in_float32(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What a signature returns; sums are made in float64."""
+    return {name: tf.cast(tensor, tf.float32) for name, tensor in tensors.items()}
 
 
 def _named(*functions: Any) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:

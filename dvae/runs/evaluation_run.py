@@ -13,8 +13,14 @@ from dvae.errors import UserError
 from dvae.evaluation import estimates
 from dvae.evaluation.saved_model import LoadedModel, load
 from dvae.evaluation.signatures import Functions, num_pixels
+from dvae.files import user_path
 from dvae.runs.run_directory import RunDirectory
+from dvae.runs.summary import unknown_error
 from dvae.settings.rules import check_evaluation
+from models.posterior import BASES
+
+# In place of what an exported model has of its own.
+_NOT_ANNEALED = {"posterior_temperatures": 1, "posterior_base": BASES[0]}
 
 
 def evaluate(
@@ -50,8 +56,8 @@ def evaluate(
         raise UserError("give one of the two", log_dir=log_dir, saved_model=saved_model)
     _check_names(settings)
     # What is wrong by itself is said before anything is loaded.
-    check_evaluation(EvaluationSettings(**{"posterior_temperatures": 1, **settings}))
-    folder = Path(saved_model).expanduser() if saved_model is not None else _exported_by(str(log_dir))
+    check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **settings}))
+    folder = user_path(saved_model=saved_model) if saved_model is not None else _exported_by(str(log_dir))
     functions, origin = load(folder)
     data = _data_for(LoadedModel(functions, origin), folder, dataset, data_dir)
     images = data.split(split)
@@ -73,7 +79,7 @@ def evaluate(
                 log_z_error=wanted,
             )
         )
-    return estimates.results_with_exact_nll(
+    results = estimates.results_with_exact_nll(
         functions,
         images,
         evaluation,
@@ -83,6 +89,9 @@ def evaluate(
         step=origin["step"],
         seconds=origin["seconds"],
     )
+    if remark := unknown_error(results, "log_z_temperatures"):
+        say(remark)
+    return results
 
 
 def _check_names(settings: dict[str, Any]) -> None:
@@ -124,9 +133,10 @@ def _data_for(model: LoadedModel, folder: Path, dataset: str | Dataset | None, d
 def _as_exported(functions: Functions) -> dict[str, Any]:
     """The settings that an exported model has of its own."""
     if "posterior_settings" not in functions:
-        return {"posterior_temperatures": 1}
+        return dict(_NOT_ANNEALED)
     exported = functions["posterior_settings"]()
     return {
         "posterior_temperatures": int(exported["temperatures"]),
+        "posterior_base": BASES[int(exported["base"])],
         "flattening": tuple(float(factor) for factor in exported["flattening"]),
     }

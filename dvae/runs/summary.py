@@ -7,6 +7,7 @@ from typing import Any
 
 from dvae.config import Config
 from dvae.data import Dataset
+from dvae.errors import UserError
 from dvae.tasks import TASKS
 
 
@@ -33,7 +34,12 @@ def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: st
     elbo = "" if results["elbo"] is None else f"ELBO {results['elbo']:.3f} nats; "
     of_prior = ""
     if results["log_z"] is not None:
-        of_prior = f"log Z of the prior {results['log_z']:.3f} +- {results['log_z_standard_error']:.3f} nats by AIS; "
+        known = results["log_z_standard_error"]
+        spread = "of unknown error" if known is None else f"+- {known:.3f} nats"
+        of_prior = (
+            f"log Z of the prior {results['log_z']:.3f} {spread} by AIS "
+            f"(effective sample size {results['log_z_effective_sample_size']:.0f} of {results['log_z_chains']}); "
+        )
     lines = [
         f"{results['split']} NLL{of} {results['nll']:.3f}{error} nats "
         f"(standard error over {results['num_examples']} examples; {evaluated_by(results['num_samples'])})",
@@ -44,3 +50,22 @@ def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: st
     lines.append(f"results: {folder}/results.json   pictures: {folder}/samples.png, {folder}/reconstructions.png")
     lines.append(f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}")
     return "\n".join(lines)
+
+
+def unknown_error(results: dict[str, Any], temperatures: str) -> UserError | None:
+    """What is wrong with an estimate of log Z whose error is not known, and what to try; None if all is well.
+
+    Args:
+      results: the content of a results.json.
+      temperatures: the setting that they came from.
+    """
+    if results["log_z"] is None or results["log_z_standard_error"] is not None:
+        return None
+    size, chains = results["log_z_effective_sample_size"], results["log_z_chains"]
+    halves = results["log_z_from_uniform"], results["log_z_from_own_means"]
+    return UserError(
+        f"the error of log Z is not known: the effective sample size is {size:.1f} of {chains} chains, those from the "
+        f"uniform distribution say {halves[0]:.2f}, those from the prior's own means {halves[1]:.2f}. The largest is "
+        "reported; log Z is probably higher, and so is the NLL. More temperatures help",
+        **{temperatures: results["log_z_temperatures"]},
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -22,17 +25,23 @@ from dvae.evaluation import saved_model
 from dvae.evaluation.estimates import MEASURED, evaluate, results_with_exact_nll
 from dvae.evaluation.signatures import DrawSettings, Functions
 from dvae.files import write_json
+from dvae.runs.checkpoints import Checkpoints
 from dvae.runs.monitoring import Monitor
 from dvae.runs.run_directory import RunDirectory
-from dvae.runs.summary import describe_results, describe_run, evaluated_by
+from dvae.runs.summary import describe_results, describe_run, evaluated_by, unknown_error
 from dvae.systems import STRATEGIES
 from dvae.tasks import TASKS
 from dvae.tasks.task import Pictures, Task
 from dvae.training.train_state import TrainState
 from models.likelihood import Likelihood
+from models.posterior import BASES
 
 _PICTURES = 40
 _HISTOGRAM_EXAMPLES = 100
+# Bounds of the memory that pictures and histograms take: pixels shown, and couplings of RBM posteriors.
+_PIXELS_SHOWN, _COUPLINGS = 2**20, 2**24
+# What a file system may refuse while a run is under way.
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO, errno.EFBIG)
 
 
 def train(
@@ -43,7 +52,7 @@ def train(
     decoder: keras.layers.Layer | None = None,
     likelihood: type[Likelihood] | None = None,
     resume: bool = True,
-    say: Callable[[str], None] = print,
+    say: Callable[[UserError | str], None] = print,
 ) -> dict[str, Any]:
     """Trains a model, exports the one that is best on validation data, and evaluates it on test data.
 
@@ -73,20 +82,42 @@ def train(
     with STRATEGIES[config.strategy]().scope():
         state = task.new_state()  # before the folder is touched: networks may not fit
         directory = RunDirectory(config.log_dir)
-        directory.open(task, resume=resume)
+        directory.open(task, resume=resume, say=say)
         try:
             say(describe_run(config, dataset))
             if directory.results_file.exists():
                 say("this run is complete; its results:")
                 results = json.loads(directory.results_file.read_text())
             else:
-                run = TrainingRun(task, order, directory, state)
-                run.train()
-                results = run.finish()
+                with _telling_of_files(directory):
+                    run = TrainingRun(task, order, directory, state, say)
+                    run.train()
+                    results = run.finish()
         finally:
             directory.release()  # a notebook may try again after an interruption or an error
     say(describe_results(results, directory.path, likelihood_of=task.likelihood_of))
+    if remark := unknown_error(results, "test_log_z_temperatures"):
+        say(remark)
     return results
+
+
+@contextlib.contextmanager
+def _telling_of_files(directory: RunDirectory) -> Iterator[None]:
+    """One line for what a file system refuses in the midst of a run; nothing that was written before is lost."""
+    try:
+        yield
+    except OSError as error:
+        where, reason = error.filename or directory.path, error.strerror or str(error)
+    except tf.errors.OpError as error:
+        found = [os.strerror(code) for code in _REFUSALS if os.strerror(code) in str(error)]
+        if not found:
+            raise
+        where, reason = directory.path, found[0]
+    else:
+        return
+    raise UserError(
+        f"{where}: could not be written ({reason}); once it can, the same command goes on from the last checkpoint"
+    )
 
 
 class _Periodic(NamedTuple):
@@ -104,27 +135,28 @@ class TrainingRun:
       order: in which the training examples are visited.
       directory: opened for this task.
       state: of the task, new; a checkpoint in the directory is restored into it.
+      say: told of checkpoints that cannot be read.
     """
 
-    def __init__(self, task: Task, order: BatchOrder, directory: RunDirectory, state: TrainState) -> None:
+    def __init__(
+        self,
+        task: Task,
+        order: BatchOrder,
+        directory: RunDirectory,
+        state: TrainState,
+        say: Callable[[str], None] = print,
+    ) -> None:
         self.task, self.order, self.directory, self.state = task, order, directory, state
         self.config, self.dataset = task.config, task.dataset
         self.trainer = task.trainer(state)
-        self.draw_settings = DrawSettings(temperatures=self.config.valid_temperatures)
+        self.draw_settings = DrawSettings(
+            temperatures=self.config.valid_temperatures, base=BASES.index(self.config.valid_base)
+        )
         self.functions = task.functions(state.model, self.draw_settings)
         self._compile_seconds: float | None = None
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self.checkpoint = state.checkpoint(seconds=self.seconds)
-        self.checkpoints = tf.train.CheckpointManager(self.checkpoint, str(directory.checkpoints), max_to_keep=2)
-        latest = self.checkpoints.latest_checkpoint
-        if latest is not None:
-            try:
-                # All of it, and nothing else: what is not restored would start anew without a word.
-                self.checkpoint.restore(latest).assert_consumed()
-            except (tf.errors.OpError, ValueError, AssertionError) as error:
-                raise UserError(
-                    f"{latest}: cannot be read; remove it from {directory.checkpoints}/checkpoint"
-                ) from error
+        self.checkpoints = Checkpoints(directory.checkpoints, state.checkpoint(seconds=self.seconds))
+        self.checkpoints.restore(say)
 
     @property
     def step(self) -> int:
@@ -165,6 +197,7 @@ class TrainingRun:
             "likelihood_of": self.task.likelihood_of,
         }
         self.draw_settings.temperatures.assign(config.test_temperatures)
+        self.draw_settings.base.assign(BASES.index(config.test_base))
         draw_settings = self.draw_settings if self.task.has_posterior else None
         with state.best_weights():
             saved_model.save(
@@ -225,7 +258,7 @@ class TrainingRun:
         return elapsed
 
     def _save_checkpoint(self, monitor: Monitor) -> None:
-        self.checkpoints.save(checkpoint_number=self.step)
+        self.checkpoints.save(self.step)
 
     def _evaluate_on_validation(self, monitor: Monitor) -> None:
         start = time.perf_counter()
@@ -242,7 +275,8 @@ class TrainingRun:
             latents = self.task.latents_at_hand(self.state, 2 * self.config.valid_pictures, seed)
             shown = self._pictures(self.functions, self.config.valid_pictures, latents)
             monitor.images(self.step, shown._asdict())
-        images = self.dataset.valid[:_HISTOGRAM_EXAMPLES]
+        most = max(1, _COUPLINGS // self.config.num_left**2)
+        images = self.dataset.valid[: min(_HISTOGRAM_EXAMPLES, most)]
         monitor.histograms(self.step, self.task.parameters(self.state.model, images, seed))
         monitor.say(
             f"step {self.step}: validation NLL {evaluation.nll:.2f} nats "
@@ -251,5 +285,6 @@ class TrainingRun:
         )
 
     def _pictures(self, functions: Functions, num: int, latents: tf.Tensor | None = None) -> Pictures:
+        num = min(num, max(1, _PIXELS_SHOWN // self.dataset.num_pixels))
         originals = self.dataset.valid[spread(len(self.dataset.valid), num)]
         return self.task.pictures(functions, originals, tf.constant([self.config.seed, 0]), latents=latents)

@@ -14,6 +14,7 @@ from dvae.errors import UserError
 from dvae.evaluation.enumeration import ENUMERABLE_LATENTS
 from dvae.systems import IW_GRADIENTS, PRIOR_SAMPLERS, STRATEGIES, SYSTEMS
 from dvae.tasks import TASKS
+from models.posterior import BASES
 
 # The names that a setting may have.
 CHOICES: dict[str, Iterable[str]] = {
@@ -22,6 +23,9 @@ CHOICES: dict[str, Iterable[str]] = {
     "iw_gradient": IW_GRADIENTS,
     "prior_sampler": PRIOR_SAMPLERS,
     "strategy": STRATEGIES,
+    "valid_base": BASES,
+    "test_base": BASES,
+    "posterior_base": BASES,
 }
 # What decides which settings play a part, each with its other values.
 _DECIDING: dict[str, Iterable[Any]] = {

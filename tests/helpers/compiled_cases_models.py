@@ -148,6 +148,7 @@ def of_likelihood(likelihood):
             with_gradient(lambda zeta: likelihood.log_prob(X, zeta, training=True), ZETA),
             with_gradient_in(likelihood, lambda: likelihood.log_prob(X, ZETA, training=True)),
         ),
+        "log_prob_of_draws": lambda seed: likelihood.log_prob_of_draws(X, Z),
         "log_prob_of_pairs": lambda seed: likelihood.log_prob_of_pairs(X, outputs()),
         "mean": lambda seed: likelihood.mean(Z, training=False),
         "outputs": lambda seed: outputs(),

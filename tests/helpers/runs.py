@@ -44,15 +44,15 @@ CASES = {
     "dvaes_power-structured": {"model": "dvaes_power"} | _PREDICTING,
     "mcmc": {"objective": "mcmc"},
 }
-# An RBM posterior, a directed posterior of several groups, the other tasks: all else is made of the same parts, and
-# waits for `make test-slow`.
-_FIRST = {"dvaess", "pwl-4-groups", "dvaess-structured", "mcmc"}
+# An RBM posterior, a directed posterior of several groups, no posterior: all else is made of the same parts, and waits
+# for `make test-slow` (structured prediction has fast tests of its own).
+_FIRST = {"dvaess", "pwl-4-groups", "mcmc"}
 
 
-def cases(names=CASES):
-    """As parameters of a fixture; most of them slow."""
+def cases(names=CASES, first=_FIRST):
+    """As parameters of a fixture; all but the `first` slow."""
     return [
-        pytest.param(name, marks=() if name in _FIRST else pytest.mark.slow, id=name)
+        pytest.param(name, marks=() if name in first else pytest.mark.slow, id=name)
         for name in CASES if name in names
     ]  # fmt: skip
 
@@ -71,12 +71,14 @@ _SMALL = {
     "checkpoint_every": 80,
     "valid_samples": 5,
     "valid_temperatures": 5,
+    "valid_base": "biases",
     "valid_log_z_temperatures": 10,
     "valid_pictures": 0,
     "log_z_chains": 50,
     "test_examples": 32,
     "test_samples": 20,
     "test_temperatures": 10,
+    "test_base": "fields",
     "test_log_z_temperatures": 50,
 }
 

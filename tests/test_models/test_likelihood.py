@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+import models.likelihood
 import reference
 import reference_models
 import tiny
@@ -144,6 +145,26 @@ def test_probabilities_of_all_images_sum_to_one(likelihood):
 
 
 @pytest.mark.parametrize("mode", [lambda function: function, tf.function, compiled], ids=["eager", "graph", "compiled"])
+@pytest.mark.parametrize(("outputs_at_once", "samples_at_once"), [(1, 1), (5 * 6 * 2, 2), (2**24, 3)])
+def test_draws_are_decoded_a_few_at_a_time(outputs_at_once, samples_at_once, mode, monkeypatch):
+    """3 samples of 5 images, one, two or all at a time: the same values, summed in float64."""
+    likelihood, decoded = tiny.model("pwl").likelihood, []
+    outputs = likelihood.outputs
+    wanted = reference_models.log_bernoulli(X, outputs(tf.constant(Z), training=False).numpy().astype(float))
+
+    def recording(z, **how):
+        decoded.append(z.shape[0])
+        return outputs(z, **how)
+
+    monkeypatch.setattr(models.likelihood, "_OUTPUTS_AT_ONCE", outputs_at_once)
+    monkeypatch.setattr(likelihood, "outputs", recording)
+    found = mode(likelihood.log_prob_of_draws)(tf.constant(X), tf.constant(Z))
+    assert found.dtype == tf.float64
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert set(decoded) <= {None, samples_at_once}
+
+
+@pytest.mark.parametrize("mode", [lambda function: function, tf.function, compiled], ids=["eager", "graph", "compiled"])
 @every_own
 def test_every_pair_matches_loops(likelihood, mode):
     """Every image given every outputs, in float64: what enumeration is made of, in all its modes."""
@@ -231,5 +252,5 @@ def test_what_a_subclass_defines_itself_is_kept():
 @pytest.mark.parametrize("parent", [Likelihood, BernoulliLikelihood, NoisyChannel])
 def test_log_prob_without_that_of_pairs_is_refused(parent):
     """Training would be of one distribution, enumeration of another."""
-    with pytest.raises(TypeError, match=r"\AHalf: overrides log_prob, so it must override log_prob_of_pairs as well\Z"):
+    with pytest.raises(TypeError, match=r"\AHalf: overrides log_prob, so it must override log_prob_of_draws as well\Z"):
         type("Half", (parent,), {"log_prob": lambda self, x, z, *, training: tf.zeros([])})

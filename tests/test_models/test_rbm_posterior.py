@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import stats
+from scipy import special, stats
 
 import reference
 import reference_models
@@ -18,6 +18,7 @@ from models import rbm_posterior
 from models.autoencoder import DiscreteVAE
 from models.likelihood import BernoulliLikelihood
 from models.networks import LayerFactory
+from models.posterior import BASES
 from models.prior import RBMPrior
 from models.rbm_posterior import RBMPosterior
 from models.relaxations import PiecewiseLinear
@@ -191,6 +192,28 @@ def test_number_of_temperatures_is_that_of_each_call_of_a_traced_draw(posterior)
     assert posterior.is_annealed
 
 
+@pytest.mark.parametrize("name", BASES)
+def test_annealing_starts_from_the_base_that_is_asked_for(posterior, name, monkeypatch):
+    """Against NumPy: a + W/2 summed, and 41 mean-field updates from its means; each serves in a traced draw."""
+    rbm, given = posterior.encode(X, training=False), []
+    sample = annealed_importance.sample
+    monkeypatch.setattr(
+        annealed_importance, "sample", lambda rbm, base, **kw: given.append(base) or sample(rbm, base, **kw)
+    )
+    number = tf.constant(BASES.index(name))
+    draws = posterior.draw(rbm, num_samples=20, seed=SEED, num_temperatures=3, base=number)
+    assert np.isfinite(draws.log_weights).all()
+    for i in range(len(X)):
+        a, b, w = (np.asarray(parameter[i], float) for parameter in rbm)
+        biases = {"biases": (a, b), "fields": (a + w.sum(1) / 2, b + w.sum(0) / 2)}
+        left = special.expit(biases["fields"][0])
+        for _ in range(41):
+            left, right = reference.mean_field_update((a, b, w), left)
+        biases["mean_field"] = special.logit(np.clip(left, 1e-3, 0.999)), special.logit(np.clip(right, 1e-3, 0.999))
+        for found, wanted in zip(given[0], biases[name], strict=True):
+            np.testing.assert_allclose(found[0, i], wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_relaxed_sample_matches_numpy():
     """Binary sweeps, then t = 2 relaxed ones, with the uniforms of the code's seeds; 2 samples of 3 examples."""
     model = make_model(num_relaxed_sweeps=2)
@@ -228,3 +251,33 @@ def test_gradient_flows_through_the_relaxed_sweeps_only(posterior):
         assert min(largest(target, encoder)) > 1e-4
         assert largest(target, [chains]) == [0]
     assert largest(sample.chains, [*encoder, chains]) == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "message"),
+    [
+        ({"num_samples": 0}, r"num_samples = 0: must be an integer of at least 1"),
+        ({"num_samples": 5, "flattening": [1.0, 2.0]}, r"num_samples = 5: must be a multiple .* \(2\)"),
+        ({"flattening": [2.0, 1.0]}, r"flattening = \[2.0, 1.0\]: must be factors of at least 1, the first 1"),
+        ({"flattening": [1.0, 0.5]}, r"flattening = \[1.0, 0.5\]: must be factors"),
+        ({"num_temperatures": 0}, r"num_temperatures = 0: must be an integer"),
+        ({"base": 3}, r"base = 3: must be the number of one of biases, fields, mean_field"),
+    ],
+)
+def test_mistakes_in_a_draw(posterior, asked_for, message):
+    """Known, each is a ValueError; known when a graph runs only, it is asserted there."""
+    encoding, given = posterior.encode(X, training=False), {"num_samples": 4, "seed": SEED} | asked_for
+    with pytest.raises(ValueError, match=message):
+        posterior.draw(encoding, **given)
+    name, value = next(iter(asked_for.items()))
+    rest = {key: part for key, part in given.items() if key != name}
+    kind = tf.float32 if name == "flattening" else tf.int32
+    draw = tf.function(lambda value: posterior.draw(encoding, **rest, **{name: value}).z)
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match="must be"):
+        draw(tf.constant(value, kind))
+
+
+@pytest.mark.parametrize("beta", [0.0, -1.0, float("nan")])
+def test_a_sharpness_is_above_0(beta):
+    with pytest.raises(ValueError, match=r"beta = .*: must be a finite number above 0"):
+        PiecewiseLinear(beta)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from programs import QUICK, ROOT, help_of, run
 
@@ -17,6 +18,7 @@ def readme_commands():
     return [line.strip() for line in text.splitlines() if line.strip().startswith("python run_")]
 
 
+@pytest.mark.slow
 def test_readme_commands_run(tmp_path):
     """Every `python run_...` command of the README on the built-in data, in the order it stands there, made short."""
     np.savez(tmp_path / "my_data.npz", **{name: np.eye(32, 12) for name in ("train", "valid", "test")})
@@ -42,6 +44,7 @@ dvae.configure = shortly
 """
 
 
+@pytest.mark.slow
 def test_readme_code_runs(tmp_path):
     """Every piece of Python in the README, in the order it stands there, made short."""
     pieces = python_code("README.md")

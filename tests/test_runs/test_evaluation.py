@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
+from dvae.evaluation import enumeration
 from dvae.evaluation.enumeration import exact_nll
 from dvae.evaluation.estimates import evaluate, settings_in_use
+from dvae.runs.summary import unknown_error
 
 LATENTS, PIXELS = 4, 3
 
@@ -56,6 +58,12 @@ def test_exact_nll_is_none_where_there_are_too_many_latents():
     assert exact_nll({"decode": tf.function(lambda z: {"logits": z}, input_signature=[spec])}, np.zeros((1, 2))) is None
 
 
+def partition(log_z, standard_error):
+    """What the signature of the prior's log Z returns."""
+    halves = {name: tf.constant(log_z) for name in ("log_z", "from_uniform", "from_own_means")}
+    return halves | {"standard_error": standard_error, "effective_sample_size": tf.constant(12.0)}
+
+
 def test_blocks_cover_every_image_once():
     """Whatever the block size, each image counts once: log p(x) here is the image's first pixel times its number."""
 
@@ -64,25 +72,34 @@ def test_blocks_cover_every_image_once():
         return {"log_likelihood": value, "effective_sample_size": value, "elbo": value}
 
     def log_partition(num_chains, num_temperatures, seed):
-        return {"log_z": tf.constant(1.5), "standard_error": tf.constant(0.1)}
+        return partition(1.5, tf.constant(0.1))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, LATENTS], tf.float32, "z")])
+    def decode(z):
+        return {"logits": z}
 
     def posterior_settings():
         return {"is_annealed": tf.constant(True)}
 
     functions = {
         "estimate_log_likelihood": log_likelihood, "log_partition": log_partition, "prior_energy": None,
-        "posterior_settings": posterior_settings,
+        "posterior_settings": posterior_settings, "decode": decode,
     }  # fmt: skip
     images = np.arange(11, dtype=np.float32)[:, None]
     for num_samples in (1, 4000, 5000, 100_000):  # blocks of 11, 5, 4, 1 images
         settings = EvaluationSettings(
-            num_samples=num_samples, posterior_temperatures=4, log_z_chains=2, log_z_temperatures=3
+            num_samples=num_samples,
+            posterior_temperatures=4,
+            posterior_base="fields",
+            log_z_chains=2,
+            log_z_temperatures=3,
         )
         result = evaluate(functions, images, settings)
         assert (result.nll, result.log_z) == (-5.0, 1.5)
         assert result.nll_standard_error == pytest.approx(np.std(np.arange(11), ddof=1) / np.sqrt(11))
         assert result.num_examples == 11
         assert (result.num_samples, result.posterior_temperatures, result.flattening) == (num_samples, 4, (1.0,))
+        assert result.posterior_base == "fields"
         assert (result.log_z_chains, result.log_z_temperatures, result.log_z_error) == (2, 3, None)
         assert result.posterior_sampler == "annealed importance sampling"
 
@@ -91,12 +108,13 @@ def test_log_z_to_a_wanted_error():
     """The temperatures double from 250 until the error is met; those that it took are what is reported."""
 
     def log_partition(num_chains, num_temperatures, seed):
-        error = 10 / tf.cast(num_temperatures, tf.float32)
-        return {"log_z": tf.constant(1.5), "standard_error": error}
+        return partition(1.5, 10 / tf.cast(num_temperatures, tf.float32))
 
     functions, _ = toy_functions()
     functions |= {"log_partition": log_partition}
-    settings = EvaluationSettings(posterior_temperatures=1, log_z_error=0.011, log_z_temperatures=10_000)
+    settings = EvaluationSettings(
+        posterior_temperatures=1, posterior_base="biases", log_z_error=0.011, log_z_temperatures=10_000
+    )
     assert settings_in_use(functions) == {
         "num_examples", "seed", "log_z_chains", "log_z_temperatures", "log_z_error",
     }  # fmt: skip
@@ -107,8 +125,74 @@ def test_log_z_to_a_wanted_error():
     assert [result.num_samples, result.flattening, result.posterior_temperatures, result.elbo] == [None] * 4
 
 
+@pytest.mark.parametrize(("numbers", "states"), [(1, 1), (3 * 4, 4), (2**23, 16)])
+def test_enumeration_decodes_a_few_states_at_a_time(numbers, states, monkeypatch):
+    """However wide the outputs: the same NLL by blocks of 1, 4 and all 16 states."""
+    functions, _ = toy_functions()
+    images, decoded = np.array([[0, 1, 1], [1, 0, 0]], np.uint8), []
+    whole, decode = exact_nll(functions, images), functions["decode"]
+
+    def recording(z):
+        decoded.append(z.shape[0])
+        return decode(z)
+
+    recording.get_concrete_function = decode.get_concrete_function
+    monkeypatch.setattr(enumeration, "_NUMBERS", numbers)
+    assert exact_nll(functions | {"decode": recording}, images) == pytest.approx(whole, rel=1e-12)
+    assert max(decoded) == states
+
+
+@pytest.mark.parametrize(("latents", "num_samples", "at_once"), [(4, 10, 11), (2**14, 100, 10), (2**22, 10, 1)])
+def test_an_evaluation_draws_for_a_few_images_at_a_time(latents, num_samples, at_once):
+    """By the number of latents and samples: draws, and the couplings of an RBM posterior, are bounded."""
+    calls = []
+
+    def log_likelihood(x, **_):
+        calls.append(len(x))
+        return {"log_likelihood": x[:, 0], "effective_sample_size": x[:, 0]}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, latents], tf.float32, "z")])
+    def decode(z):
+        return {"logits": z}
+
+    functions = {
+        "estimate_log_likelihood": log_likelihood, "decode": decode,
+        "posterior_settings": lambda: {"is_annealed": tf.constant(False)},
+    }  # fmt: skip
+    settings = EvaluationSettings(num_samples=num_samples, posterior_temperatures=1, posterior_base="biases")
+    result = evaluate(functions, np.arange(11, dtype=np.float32)[:, None], settings)
+    assert result.nll == -5.0
+    assert set(calls) == {min(at_once, max(1, 2**24 // (latents // 2) ** 2), 11)}
+
+
+def test_what_is_not_finite_is_no_result():
+    """An example whose likelihood is NaN or infinite is named."""
+    spec = tf.TensorSpec([None, LATENTS], tf.float32, "z")
+    functions = {
+        "estimate_log_likelihood": lambda x, **_: {"log_likelihood": tf.where(x[:, 0] == 3, np.nan, x[:, 0])},
+        "decode": tf.function(lambda z: {"logits": z}, input_signature=[spec]),
+        "posterior_settings": lambda: {"is_annealed": tf.constant(False)},
+    }
+    settings = EvaluationSettings(num_samples=3, posterior_temperatures=1, posterior_base="biases")
+    with pytest.raises(UserError, match="the log_likelihood of example 3 is nan"):
+        evaluate(functions, np.arange(5, dtype=np.float32)[:, None], settings)
+
+
+def test_an_unknown_error_is_said():
+    known = {"log_z": 3.0, "log_z_standard_error": 0.1}
+    assert unknown_error(known, "log_z_temperatures") is None
+    assert unknown_error({"log_z": None}, "log_z_temperatures") is None
+    results = {
+        "log_z": 3.0, "log_z_standard_error": None, "log_z_effective_sample_size": 2.34, "log_z_chains": 100,
+        "log_z_from_uniform": 1.0, "log_z_from_own_means": 3.0, "log_z_temperatures": 50,
+    }  # fmt: skip
+    line = unknown_error(results, "test_log_z_temperatures").on_command_line()
+    assert line.startswith("--test_log_z_temperatures=50: the error of log Z is not known: ")
+    assert "2.3 of 100 chains" in line
+
+
 def test_a_model_that_cannot_be_evaluated():
     spec = tf.TensorSpec([None, 21], tf.float32, "z")
     functions = {"decode": tf.function(lambda z: {"logits": z}, input_signature=[spec])}
     with pytest.raises(UserError, match="no posterior, and too many latents"):
-        evaluate(functions, np.zeros((1, 2)), EvaluationSettings(posterior_temperatures=1))
+        evaluate(functions, np.zeros((1, 2)), EvaluationSettings(posterior_temperatures=1, posterior_base="biases"))

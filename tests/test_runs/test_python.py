@@ -134,6 +134,7 @@ def test_other_networks_are_refused(trained, networks, message):
         dvae.train(trained[0], say=lambda _: None, **handed_in)
 
 
+@pytest.mark.slow
 def test_a_run_with_networks_resumes_bit_for_bit(tmp_path):
     """Killed and opened again in the same process, where Keras has numbered the layers further."""
     config = runs.small_config(model="dvaess", num_steps=40, report_every=10, eval_every=40, checkpoint_every=10)

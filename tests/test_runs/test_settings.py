@@ -101,17 +101,20 @@ def test_mistakes_in_a_training(given, message):
         ({"seed": -1}, "seed=-1: must be at least 0"),
         ({"num_examples": 0}, "num_examples=0: must be at least 1"),
         ({"posterior_temperatures": None}, "posterior_temperatures=None: must be an integer"),
+        ({"posterior_base": "means"}, "posterior_base='means': must be one of biases, fields, mean_field"),
     ],
 )
 def test_mistakes_in_an_evaluation(given, message):
     with pytest.raises(UserError) as caught:
-        rules.check_evaluation(EvaluationSettings(**{"posterior_temperatures": 5} | given))
+        rules.check_evaluation(EvaluationSettings(**{"posterior_temperatures": 5, "posterior_base": "biases"} | given))
     assert str(caught.value).startswith(message)
 
 
 def test_integers_serve_as_numbers():
     assert complete({"beta": 2, "num_steps": 5}).beta == 2
-    rules.check_evaluation(EvaluationSettings(posterior_temperatures=5, flattening=(1, 2), log_z_error=1))
+    rules.check_evaluation(
+        EvaluationSettings(posterior_temperatures=5, posterior_base="fields", flattening=(1, 2), log_z_error=1)
+    )
 
 
 # Settings without effect.
@@ -182,6 +185,7 @@ OUTSIDE = {  # read where a run is opened, described or evaluated, and not by th
     "dataset", "data_dir", "log_dir", "strategy", "report_every", "eval_every", "checkpoint_every", "valid_examples",
     "test_examples", "valid_samples", "test_samples", "valid_temperatures", "test_temperatures", "log_z_chains",
     "valid_log_z_temperatures", "test_log_z_temperatures", "valid_pictures",
+    "valid_base", "test_base",
 }  # fmt: skip
 
 

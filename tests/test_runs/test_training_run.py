@@ -1,15 +1,22 @@
 """A training run: who may work in its directory, odd data, its curve, what stops it, and that it learns."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import runs
 from dvae import data
 from dvae.errors import UserError
+from dvae.runs.checkpoints import Checkpoints, saved_in
+from dvae.runs.monitoring import Monitor
 from dvae.runs.run_directory import RunDirectory
 from dvae.runs.summary import describe_results
+from dvae.runs.trained_model import trained_model
+from dvae.runs.training_run import TrainingRun, train
 from dvae.tasks import TASKS
 
 
@@ -104,15 +111,147 @@ def test_other_seed_other_weights():
     assert all((a != b).all() for a, b in zip(*kernels, strict=True))
 
 
-def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path):
+def test_of_a_damaged_checkpoint_and_a_whole_one_the_whole_one_serves(tmp_path, capsys):
+    """Cut short, emptied, or with a file missing; a half-written folder is none; if all are damaged, nothing starts."""
     config = runs.small_config(model="pwl", num_steps=100)
     run = runs.open_run(config, tmp_path)
     run.train()
     run.directory.release()
-    for path in run.directory.checkpoints.glob("*.index"):
-        path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"ckpt-100: cannot be read"):
+    older, newest = saved_in(run.directory.checkpoints)
+    assert (older.name, newest.name) == ("000000080", "000000100")
+    newest.rename(newest.with_name(newest.name + ".partial"))
+    assert resumed_step(config, tmp_path) == 80
+    newest.with_name(newest.name + ".partial").rename(newest)
+    index, data = newest / "state.index", newest / "state.data-00000-of-00001"
+    whole = {path: path.read_bytes() for path in (index, data)}
+    for path in (index, data):
+        for damaged in (whole[path][:100], b"", None):
+            path.unlink() if damaged is None else path.write_bytes(damaged)
+            assert resumed_step(config, tmp_path) == 80
+            assert f"{newest}: cannot be read" in capsys.readouterr().out
+            path.write_bytes(whole[path])
+    assert resumed_step(config, tmp_path) == 100
+    for path in (newest, older):
+        (path / "state.index").write_bytes(b"")
+    with pytest.raises(UserError, match=r"no checkpoint in it can be read"):
         runs.open_run(config, tmp_path)
+
+
+def resumed_step(config, folder):
+    run = runs.open_run(config, folder)
+    run.directory.release()
+    return run.step
+
+
+@pytest.mark.parametrize("name", ["lr=[0.003],K=5", "what?", "a*b", "back\\slash", "[", "über sechs µm"])
+def test_tensorflow_finds_a_folder_of_any_name(tmp_path, name):
+    folder, value = tmp_path / name, tf.Variable(3.0)
+    checkpoints = Checkpoints(folder, tf.train.Checkpoint(value=value))
+    for step in (1, 2, 3):
+        checkpoints.save(step)
+    value.assign(5.0)
+    checkpoints.restore(pytest.fail)
+    assert (float(value), [path.name for path in saved_in(folder)]) == (3.0, ["000000002", "000000003"])
+
+
+def test_a_run_may_have_any_name(tmp_path):
+    """Trains, resumes, exports, comes back; neighbours that the name as a pattern fits are left alone."""
+    name = "lr=[0.003],K=5 a*b what?"
+    neighbours = [tmp_path / neighbour for neighbour in ("lr=0,K=5 aXb whatX", "lr=.,K=5 ab what1")]
+    for neighbour in neighbours:
+        (neighbour / "checkpoints").mkdir(parents=True)
+        (neighbour / "checkpoints" / "000000080").mkdir()
+    config = runs.small_config(model="pwl", num_steps=12, eval_every=6, checkpoint_every=2, test_samples=5)
+    runs.train_until(runs.open_run(config, tmp_path / name), 8)
+    resumed = runs.open_run(config, tmp_path / name)
+    assert resumed.step > 0
+    resumed.train()
+    results = resumed.finish()
+    resumed.directory.release()
+    assert len(saved_in(resumed.directory.checkpoints)) == 2
+    assert trained_model(tmp_path / name).step == results["step"]
+    assert all(len(list(neighbour.rglob("*"))) == 2 for neighbour in neighbours)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_said"),
+    [(errno.ENOSYS, True), (errno.ENOLCK, True), (errno.EOPNOTSUPP, True), (errno.EWOULDBLOCK, False)],
+)
+def test_only_a_held_lock_means_another_process(tmp_path, monkeypatch, code, is_said):
+    """File systems without locks (Lustre, NFS, some network mounts) are told of, and used."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said = []
+    directory, task = RunDirectory(tmp_path / "run"), small_task(model="pwl")
+    if is_said:
+        directory.open(task, resume=True, say=said.append)
+        assert "no locks on its file system" in said[0]
+    else:
+        with pytest.raises(UserError, match="another process"):
+            directory.open(task, resume=True, say=said.append)
+
+
+def test_of_two_that_begin_at_once_one_goes_on(tmp_path):
+    """Both have found the folder empty: the lock is taken before anything is written."""
+    task = small_task(model="pwl")
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.open(task, resume=True)
+    written = first.config_file.read_bytes()
+    first.config_file.unlink()  # as before the first has written it
+    with pytest.raises(UserError, match="another process"):
+        second.open(small_task(model="pwl", seed=3), resume=True)
+    assert not first.config_file.exists()
+    first.config_file.write_bytes(written)
+
+
+def test_data_may_have_moved(tmp_path):
+    """What is the same by its checksum is the same, wherever the file lies now; other data of the same name are not."""
+    rows = np.random.default_rng(0).integers(0, 2, [40, 6])
+    for folder, arrays in (("here", rows), ("there", rows), ("other", 1 - rows)):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "mine.npz", train=arrays, valid=arrays[:9], test=arrays[:8])
+    task = {f: small_task(model="pwl", dataset=str(tmp_path / f / "mine.npz")) for f in ("here", "there", "other")}
+    opened(tmp_path / "run", task["here"]).release()
+    opened(tmp_path / "run", task["there"]).release()
+    with pytest.raises(UserError, match="the data differ"):
+        opened(tmp_path / "run", task["other"])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.jsonl"),
+            "metrics.jsonl: could not .*No space left",
+        ),
+        (tf.errors.ResourceExhaustedError(None, None, "state.data; No space left on device"), "No space left"),
+        (tf.errors.PermissionDeniedError(None, None, "events.out; Permission denied"), "Permission denied"),
+        (tf.errors.UnknownError(None, None, "x; Read-only file system"), "Read-only file system"),
+    ],
+)
+def test_what_a_file_system_refuses_is_one_line(tmp_path, monkeypatch, error, reason):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(TrainingRun, "train", fail)
+    with pytest.raises(UserError, match=reason) as caught:
+        train(runs.small_config(model="pwl", log_dir=str(tmp_path / "run")), say=lambda _: None)
+    assert "goes on from the last checkpoint" in str(caught.value)
+
+
+def test_metrics_are_json(tmp_path):
+    """What is not finite is null there, and missing in TensorBoard."""
+    monitor = Monitor(RunDirectory(tmp_path), num_steps=1, first_step=0)
+    monitor.scalars("train", 1, {"a": float("nan"), "b": float("inf"), "c": None, "d": 2.5})
+    monitor.close()
+    [line] = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "step": 1, "group": "train", "a": None, "b": None, "c": None, "d": 2.5,
+    }  # fmt: skip
 
 
 def test_diverged_training_is_told_in_one_line(tmp_path):

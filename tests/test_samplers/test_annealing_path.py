@@ -7,7 +7,8 @@ import tensorflow as tf
 import reference
 from machines import as_rbm
 from samplers import gibbs
-from samplers.annealing_path import Path, _softplus_difference, biases_base, uniform_base
+from samplers.annealing_path import Path, biases_base, uniform_base
+from samplers.rbm import softplus_difference
 
 NUM_LEFT, NUM_RIGHT = 3, 2
 MACHINES = reference.machine(74, NUM_LEFT, NUM_RIGHT, batch=(2,), scale=0.9)
@@ -22,7 +23,7 @@ def test_softplus_difference(dtype):
     x, y = (grid.ravel() for grid in np.meshgrid(values, values))
     exact = np.logaddexp(0, x.astype(np.float64)) - np.logaddexp(0, y.astype(np.float64))
     eps = np.finfo(dtype).eps
-    np.testing.assert_allclose(_softplus_difference(tf.constant(x), tf.constant(y)), exact, rtol=2 * eps, atol=4 * eps)
+    np.testing.assert_allclose(softplus_difference(tf.constant(x), tf.constant(y)), exact, rtol=2 * eps, atol=4 * eps)
 
 
 def log_density(machine, base, beta):

@@ -171,7 +171,7 @@ def test_arrays_of_any_kind_make_a_machine():
     np.testing.assert_allclose(machine.energy(left, right), expected, rtol=1e-5)
     np.testing.assert_allclose(machine.free_energy(left.tolist()), MACHINE.free_energy(left.astype(np.float32)), 1e-5)
     mixed = RBM(MACHINE.bias_left, ARRAYS[1], ARRAYS[2].tolist())
-    assert {parameter.dtype for parameter in mixed} == {tf.float32}
+    assert {parameter.dtype for parameter in (mixed.bias_left, mixed.bias_right, mixed.weights)} == {tf.float32}
     np.testing.assert_allclose(mixed.energy(left, right), expected, rtol=1e-5)
     spins = RBM(np.zeros(4, int), np.zeros(3, int), np.array([[1, -1, 1]] * 4))
     assert spins.weights.dtype == tf.float32

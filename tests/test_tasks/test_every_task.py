@@ -12,6 +12,7 @@ import runs
 from dvae.config import EvaluationSettings
 from dvae.evaluation.enumeration import exact_log_likelihood, exact_nll
 from dvae.evaluation.estimates import RESULTS, evaluate
+from dvae.runs.checkpoints import reader, saved_in
 from dvae.runs.trained_model import trained_model
 from dvae.systems import SYSTEMS
 from dvae.tasks import TASKS
@@ -68,11 +69,9 @@ def test_resumed_run_ends_with_the_same_bits(finished, tmp_path):
 
 def saved(folder):
     """All that the newest checkpoint holds, by key, but for times and counts of what was done in this process."""
-    reader = tf.train.load_checkpoint(str(folder))
-    names = [
-        name for name in reader.get_variable_to_shape_map() if not name.startswith(("seconds", "save_counter", "_"))
-    ]
-    return {name: reader.get_tensor(name) for name in names}
+    newest = reader(saved_in(folder)[-1])
+    names = [name for name in newest.get_variable_to_shape_map() if not name.startswith(("seconds", "_"))]
+    return {name: newest.get_tensor(name) for name in names}
 
 
 def test_checkpoint_is_by_the_paths_of_layers(finished):
@@ -106,7 +105,7 @@ def test_live_weights_survive_the_export(finished):
 
 def test_run_directory_is_complete(finished):
     folder = finished.run.directory.path
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir() if path.name != ".lock"} == {
         "config.json", "checkpoints", "train", "valid", "metrics.jsonl", "saved_model", "results.json", "samples.png",
         "reconstructions.png",
     }  # fmt: skip
@@ -130,8 +129,11 @@ def test_results_have_the_documented_fields(finished):
     assert (results["split"], results["num_examples"], results["seed"]) == ("test", 32, config.seed)
     assert results["step"] in (100, 200, 240)
     assert all(np.isfinite(results[name]) for name in ("nll", "exact_nll", "seconds"))
-    of_prior = ("log_z", "log_z_standard_error", "log_z_chains", "log_z_temperatures")
-    assert [results[name] is not None for name in of_prior] == [task.has_prior] * 4
+    of_prior = (
+        "log_z log_z_standard_error log_z_chains log_z_temperatures log_z_effective_sample_size log_z_from_uniform "
+        "log_z_from_own_means"
+    ).split()
+    assert [results[name] is not None for name in of_prior] == [task.has_prior] * len(of_prior)
     of_posterior = ("num_samples", "elbo", "effective_sample_size", "flattening")
     assert [results[name] is not None for name in of_posterior] == [task.has_posterior] * 4
     sampler = "enumeration"
@@ -140,6 +142,7 @@ def test_results_have_the_documented_fields(finished):
         sampler = "annealed importance sampling" if config.model == "dvaess" else "exact"
     assert results["posterior_sampler"] == sampler
     assert results["posterior_temperatures"] == (10 if sampler.startswith("annealed") else None)
+    assert results["posterior_base"] == ("fields" if sampler.startswith("annealed") else None)
     if task.has_prior:
         assert (results["log_z_chains"], results["log_z_temperatures"], results["log_z_error"]) == (50, 50, None)
 
@@ -171,11 +174,12 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
     width = 8 if objective == "structured" else 16  # of what the posterior is given, and of what is decoded
     x = X[:, :width]
     expected = {("decode", "logits"): (call(signatures, "decode", z=STATES[:5]), (5, width))}
-    names = {"decode", "log_prob_of_pairs"}
+    names = {"decode", "log_prob_of_pairs", "render"}
     if objective != "structured":
         names |= {"prior_energy", "sample_prior", "generate", "log_partition", "reconstruct"}
         partition = call(signatures, "log_partition", num_chains=9, num_temperatures=11, seed=SEED)
-        expected |= {("log_partition", name): (partition, ()) for name in ("log_z", "standard_error")}
+        outputs = ("log_z", "standard_error", "effective_sample_size", "from_uniform", "from_own_means")
+        expected |= {("log_partition", name): (partition, ()) for name in outputs}
         expected |= {
             ("prior_energy", "energy"): (call(signatures, "prior_energy", z=STATES[:5]), (5,)),
             ("sample_prior", "z"): (call(signatures, "sample_prior", num_samples=7, seed=SEED), (7, 8)),
@@ -221,8 +225,8 @@ def test_loaded_functions_are_those_in_place(signatures, finished):
         "generate": {"num_samples": 5, "seed": SEED},
         "sample_posterior": {"x": x, "num_samples": 5, "seed": SEED},
         "log_likelihood": {"x": X, "num_samples": 5, "seed": SEED} | log_z,
-        "estimate_log_likelihood": {"x": X, "num_samples": 6, "seed": SEED, "posterior_temperatures": 7}
-        | log_z | {"flattening": np.float32([1, 3])},
+        "estimate_log_likelihood": {"x": X, "num_samples": 6, "seed": SEED} | log_z
+        | {"posterior_temperatures": 7, "posterior_base": 1, "flattening": np.float32([1, 3])},
         "predict": {"observed": x, "num_samples": 5, "seed": SEED},
     }  # fmt: skip
     with finished.run.state.best_weights():
@@ -309,7 +313,7 @@ def test_other_draws_can_be_asked_for(loaded, finished):
     assert (longer != flatter).any()
     assert settings["temperatures"] == 100
     np.testing.assert_array_equal(settings["flattening"], [1, 2, 4, 8])
-    explicit = {"posterior_temperatures": 100, "flattening": np.float32([1, 2, 4, 8])}
+    explicit = {"posterior_temperatures": 100, "posterior_base": 1, "flattening": np.float32([1, 2, 4, 8])}
     asked = call(loaded.signatures, "estimate_log_likelihood", **inputs, **explicit)["log_likelihood"]
     np.testing.assert_allclose(asked, flatter, rtol=1e-5)
 
@@ -330,7 +334,7 @@ def test_flattened_posterior_gives_the_exact_likelihood(signatures, finished):
     energy = call(signatures, "prior_energy", z=STATES)["energy"]
     found = call(
         signatures, "estimate_log_likelihood", x=X, num_samples=4000, log_z=scipy.special.logsumexp(-energy), seed=SEED,
-        posterior_temperatures=10, flattening=np.float32([1, 2, 4, 8]),
+        posterior_temperatures=10, posterior_base=2, flattening=np.float32([1, 2, 4, 8]),
     )["log_likelihood"]  # fmt: skip
     np.testing.assert_allclose(found, exact_log_likelihood(signatures, X), atol=0.1)
 
@@ -349,7 +353,12 @@ def test_importance_weighted_nll_agrees_with_exact(finished):
     soften(model, 0.3)
     images = finished.run.dataset.test[::10]
     settings = EvaluationSettings(
-        num_samples=4000, log_z_chains=1000, log_z_temperatures=300, seed=1, posterior_temperatures=100
+        num_samples=4000,
+        log_z_chains=1000,
+        log_z_temperatures=300,
+        seed=1,
+        posterior_temperatures=100,
+        posterior_base="biases",
     )
     result = evaluate(finished.run.functions, images, settings)
     exact = exact_nll(finished.run.functions, images)

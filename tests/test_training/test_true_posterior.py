@@ -59,7 +59,7 @@ def test_a_sweep_has_the_enumerated_kernel():
     model, num_chains = make_model(), 20_000
     start = np.array([5, 0, 14])
     z = tf.constant(np.tile(STATES[start][None], [num_chains, 1, 1]), tf.float32)
-    sweeps = compiled(model.posterior_sweeps)
+    sweeps = compiled(model.posterior_sweeps, autograph=True)
     matrices = [sweep_matrix(log_joint(model, x)) for x in X]
     for num_sweeps in (1, 2):
         moved = sweeps(X, z, tf.constant([1, 2]), num_sweeps=tf.constant(num_sweeps)).numpy()
