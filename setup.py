@@ -11,7 +11,7 @@ setup(
     py_modules=["run_training", "run_eval"],
     install_requires=[
         "absl-py>=2.1",
-        "filelock>=3.25",
+        "filelock>=3.30",
         "keras>=3.10",
         "numpy>=2.0",
         "scikit-learn>=1.5",

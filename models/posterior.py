@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from samplers.arguments import check_count
+from samplers.arguments import check_count, require
 from samplers.weights import effective_sample_size, log_mean_exp
 
 PUBLISHED_TEMPERATURES = 500  # of AIS through an undirected q(z | x)
@@ -29,18 +28,14 @@ def checked_factors(
     """
     check_count("num_samples", num_samples)
     factors = tf.convert_to_tensor(flattening, dtype)
-    rule = "must be factors of at least 1, the first 1"
-    known = tf.get_static_value(factors)
-    if known is None:
-        tf.debugging.Assert((factors[0] == 1) & tf.reduce_all(factors >= 1), [f"flattening: {rule}, are", factors])
-    elif known.ndim != 1 or not len(known) or known[0] != 1 or not np.all(known >= 1):
-        raise ValueError(f"flattening = {known.tolist()}: {rule}")
-    num, rule = tf.convert_to_tensor(num_samples), "must be a multiple of the number of factors of flattening"
-    is_multiple = tf.get_static_value(num % tf.size(factors) == 0)
-    if is_multiple is None:
-        tf.debugging.Assert(num % tf.size(factors) == 0, [f"num_samples: {rule}, is", num])
-    elif not is_multiple:
-        raise ValueError(f"num_samples = {num_samples}: {rule} ({len(flattening)})")
+    require(
+        lambda factors: (tf.size(factors) > 0) & tf.reduce_all(factors >= 1) & tf.reduce_all(factors[:1] == 1),
+        "flattening",
+        factors,
+        "must be factors of at least 1, the first 1",
+    )
+    rule = f"must be a multiple of the number of factors of flattening ({factors.shape[0]})"
+    require(lambda samples, num: samples % num == 0, "num_samples", num_samples, rule, tf.size(factors))
     return factors
 
 

@@ -15,6 +15,7 @@ from models.relaxations import Relaxation
 from samplers import annealed_importance, gibbs, random
 from samplers.annealing_path import Base, biases_base, means_base
 from samplers.annealing_schedules import linear_betas
+from samplers.arguments import require
 from samplers.mean_field import mean_field
 from samplers.rbm import RBM
 from samplers.tracing import plain
@@ -194,11 +195,8 @@ def _base(rbm: RBM, number: tf.Tensor) -> Base:
     the fields u are what is left of a machine without couplings. The mean-field fixed point is nearer still where q has
     one mode, and misses the others where it has more.
     """
-    known, rule = tf.get_static_value(number), f"must be the number of one of {', '.join(BASES)}"
-    if known is None:
-        tf.debugging.Assert((number >= 0) & (number < len(BASES)), [f"base: {rule}, is", number])
-    elif not 0 <= known < len(BASES):
-        raise ValueError(f"base = {known}: {rule}")
+    rule = f"must be the number of one of {', '.join(BASES)}"
+    require(lambda number: (number >= 0) & (number < len(BASES)), "base", number, rule)
     fields = Base(
         rbm.bias_left + tf.reduce_sum(rbm.weights, axis=-1) / 2,
         rbm.bias_right + tf.reduce_sum(rbm.weights, axis=-2) / 2,

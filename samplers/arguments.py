@@ -7,10 +7,35 @@ the same text. Within a function that XLA compiles nothing can be asserted: what
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+
+def require(holds: Callable[..., tf.Tensor], subject: str, value: Any, rule: str, *others: Any) -> None:
+    """That a condition holds of an argument; where a graph does not know its value yet, it is asserted in the graph.
+
+    Args:
+      holds: the condition, a boolean tensor from the value and others.
+      subject: name of the argument.
+      value: of the argument.
+      rule: what must hold, in words.
+      others: what the condition takes besides.
+
+    Raises:
+      ValueError: it does not: `subject = value: rule`.
+    """
+    tensors = [tf.convert_to_tensor(tensor) for tensor in (value, *others)]
+    known = [tf.get_static_value(tensor) for tensor in tensors]
+    if any(part is None for part in known):
+        tf.debugging.Assert(holds(*tensors), [f"{subject}: {rule}, is", tensors[0]])
+        return
+    with tf.init_scope():  # computed here and now, whatever graph is being made
+        is_right = bool(holds(*map(tf.constant, known)))
+    if not is_right:
+        raise ValueError(f"{subject} = {_shown(known[0])}: {rule}")
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> None:
@@ -19,17 +44,11 @@ def check_count(name: str, value: Any, *, least: int = 1) -> None:
     Raises:
       ValueError: it is none.
     """
-    known = tf.get_static_value(value) if tf.is_tensor(value) else value
     rule = f"must be an integer of at least {least}"
-    if known is None:
-        if not value.dtype.is_integer:
-            raise ValueError(f"{name} of type {value.dtype.name}: {rule}")
-        tf.debugging.Assert(value >= least, [f"{name}: {rule}, is", value])
-        return
-    known = np.asarray(known)
-    is_integer = known.ndim == 0 and known.dtype.kind in "iu"
-    if not is_integer or known < least:
-        raise ValueError(f"{name} = {known}: {rule}")
+    tensor = tf.convert_to_tensor(value)
+    if not tensor.dtype.is_integer or tensor.shape.rank != 0:
+        raise ValueError(f"{name} = {value}: {rule}")
+    require(lambda count: count >= least, name, tensor, rule)
 
 
 def check_number(name: str, value: Any, *, above: float, below: float = np.inf) -> None:
@@ -56,14 +75,12 @@ def check_betas(betas: Any) -> tf.Tensor:
     if betas.shape.rank != 1:
         raise ValueError(f"betas of shape {betas.shape}: {rule}")
     betas = tf.cast(betas, tf.float64)
-    known = tf.get_static_value(betas)
-    if known is not None:
-        if len(known) < 2 or known[0] != 0 or known[-1] != 1 or not np.all(np.diff(known) >= 0):
-            raise ValueError(f"betas = {_shown(known)}: {rule}")
-        return betas
-    is_right = (tf.size(betas) > 1) & tf.reduce_all(betas[1:] >= betas[:-1])
-    is_right &= (tf.reduce_min(betas) == 0) & (tf.reduce_max(betas) == 1)
-    tf.debugging.Assert(is_right, [f"betas: {rule}, are", betas])
+
+    def rise(betas: tf.Tensor) -> tf.Tensor:
+        from_0_to_1 = (tf.reduce_min(betas) == 0) & (tf.reduce_max(betas) == 1)
+        return (tf.size(betas) > 1) & from_0_to_1 & tf.reduce_all(betas[1:] >= betas[:-1])
+
+    require(rise, "betas", betas, rule)
     return betas
 
 
@@ -117,6 +134,9 @@ def check_shape(name: str, tensor: tf.Tensor, wanted: tf.TensorShape, described:
 
 
 def _shown(values: np.ndarray) -> str:
-    if len(values) <= 6:
+    """A number, or numbers, all of them if they are few."""
+    values = np.asarray(values)
+    if values.ndim == 0 or values.size <= 6:
         return str(values.tolist())
-    return f"[{values[0]:g}, {values[1]:g}, ..., {values[-2]:g}, {values[-1]:g}] ({len(values)} of them)"
+    ends = [f"{number:g}" for number in values.ravel()[[0, 1, -2, -1]]]
+    return f"[{ends[0]}, {ends[1]}, ..., {ends[2]}, {ends[3]}] ({values.size} of them)"

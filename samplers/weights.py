@@ -43,7 +43,7 @@ def is_known(effective_sample_size: tf.Tensor, num_weights: tf.Tensor | int) -> 
     Where fewer carry the mean, the tail of the weights' distribution has hardly been seen, and mean and spread are both
     too small, often by far. (Of 2,880 estimates of log Z by AIS, of random 14+14 machines with few temperatures, 704
     were off by more than four errors; of the 893 with an effective sample size of 10, 30; of the 696 with one of an
-    eighth of the chains besides, 13: modes that no chain had found, see `samplers.log_z_estimates.from_two_bases`.)
+    eighth of the chains besides, 13: modes that no chain had found, see `samplers.two_bases.from_two_bases`.)
     """
     size = effective_sample_size
     count = tf.cast(num_weights, size.dtype)

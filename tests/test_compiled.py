@@ -31,6 +31,7 @@ from samplers import (
     persistent_chains,
     population_annealing,
     random,
+    two_bases,
     weights,
 )
 from samplers.rbm import RBM
@@ -121,7 +122,7 @@ CASES = {
     "samplers.log_z_estimates.estimate_many": lambda seed: log_z_estimates.estimate_many(
         BATCH, annealing_path.biases_base(BATCH), betas=BETAS, num_chains=4, seed=seed, machines_at_once=1
     ),
-    "samplers.log_z_estimates.from_two_bases": lambda seed: log_z_estimates.from_two_bases(
+    "samplers.two_bases.from_two_bases": lambda seed: two_bases.from_two_bases(
         BATCH, annealing_path.biases_base(BATCH), betas=BETAS, num_chains=4, seed=seed
     ),
     "samplers.transition_kernel.one_step": lambda seed: BlockGibbs(BATCH).one_step(
@@ -135,7 +136,7 @@ IN_PARTS = {
     "samplers.annealed_importance.sample", "samplers.annealed_importance.reverse",
     "samplers.population_annealing.sample", "samplers.annealing_schedules.adaptive_betas",
     "samplers.log_z_estimates.refine", "samplers.log_z_estimates.bracket", "samplers.log_z_estimates.estimate_many",
-    "samplers.log_z_estimates.from_two_bases",
+    "samplers.two_bases.from_two_bases",
     "samplers.persistent_chains.ChainTable", "samplers.log_partition.exact_log_z",
     "samplers.log_partition.exact_sample", *MODEL_CASES_IN_PARTS,
 }  # fmt: skip

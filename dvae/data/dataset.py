@@ -11,8 +11,6 @@ from dvae.errors import UserError
 SPLITS = ("train", "valid", "test")
 # Binary copies of grey data are drawn once, with these seeds, so that every evaluation sees the same pixels.
 BINARIZATION_SEEDS = {"train": 1001, "valid": 1002, "test": 1003}
-
-
 _ROUNDING = 1e-5  # of grey levels that were interpolated in float32
 
 

@@ -25,7 +25,9 @@ _CONTRACT = (
     "effective_sample_size exact_nll step seconds seed"
 ).split()
 _SETTINGS = tuple(field.name for field in dataclasses.fields(EvaluationSettings))
-_OF_LOG_Z = ("log_z_effective_sample_size", "log_z_from_uniform", "log_z_from_own_means")
+# What either half of the prior's chains says: outputs of `log_partition`.
+_BY_BASE = ("from_uniform", "from_own_means")
+_OF_LOG_Z = ("log_z_effective_sample_size", *(f"log_z_{name}" for name in _BY_BASE))
 RESULTS = (*_CONTRACT, "posterior_sampler", *(name for name in _SETTINGS if name not in _CONTRACT), *_OF_LOG_Z)
 # What an evaluation measures, and not how.
 MEASURED = (
@@ -47,7 +49,7 @@ class Evaluation(NamedTuple):
       elbo: mean evidence lower bound of the discrete model; None without an approximate posterior.
       entropy: of the approximate posterior q(z | x), mean over examples; None without one.
       log_z: the prior's log-partition function by AIS, with its `log_z_standard_error`; None without a prior. The error
-        is None where it cannot be known (`samplers.log_z_estimates.from_two_bases`): then log_z is probably too low,
+        is None where it cannot be known (`samplers.two_bases.from_two_bases`): then log_z is probably too low,
         and with it the NLL.
       log_z_effective_sample_size: of its chains.
       log_z_from_uniform, log_z_from_own_means: what either half of the chains says.
@@ -119,15 +121,15 @@ def evaluate(
 
     log_likelihood, in_use = values["log_likelihood"], settings_in_use(functions)
     used: dict[str, Any] = {name: getattr(settings, name) if name in in_use else None for name in _SETTINGS}
-    used |= dict.fromkeys(("log_z_from_uniform", "log_z_from_own_means"))
     if partition is not None:
         used["log_z_temperatures"] = partition.num_temperatures
-        used |= partition.by_base
     used["num_examples"] = len(images)
     for name, values_of in values.items():
         if not np.isfinite(values_of).all():
             first = int(np.argmin(np.isfinite(values_of)))
             raise UserError(f"the {name} of example {first} is {values_of[first]}: the model has diverged")
+    by_base = partition.by_base if partition else dict.fromkeys(_BY_BASE)
+    used |= {f"log_z_{name}": value for name, value in by_base.items()}
     return Evaluation(
         **used,
         nll=float(-log_likelihood.mean()),
@@ -155,7 +157,7 @@ def settings_in_use(functions: Functions) -> frozenset[str]:
 
 
 class _Partition(NamedTuple):
-    """Attributes: the estimate; the temperatures it took; what either half of the chains says, as in `Evaluation`."""
+    """Attributes: the estimate; the temperatures it took; what either half of the chains says, by `_BY_BASE`."""
 
     estimate: LogZ
     num_temperatures: int
@@ -168,7 +170,7 @@ def _log_z(functions: Functions, settings: EvaluationSettings, seed: tf.Tensor) 
     def estimate(num_temperatures: int, seed: tf.Tensor) -> LogZ:
         chains, temperatures = tf.constant(settings.log_z_chains), tf.constant(num_temperatures)
         found = functions["log_partition"](num_chains=chains, num_temperatures=temperatures, seed=seed)
-        by_base.update({f"log_z_{name}": float(found[name]) for name in ("from_uniform", "from_own_means")})
+        by_base.update({name: float(found[name]) for name in _BY_BASE})
         return LogZ(*(found[name] for name in LogZ._fields))
 
     most = settings.log_z_temperatures
@@ -202,8 +204,7 @@ def _importance_weighted(
         inputs["log_z"] = partition.estimate.log_z
     num_latents = input_width(functions["decode"], "z")
     most_draws = min(_DRAWS, _NUMBERS // num_latents)
-    block = min(most_draws // settings.num_samples, _NUMBERS // (num_latents // 2) ** 2, len(images))
-    block = max(1, block)
+    block = max(1, min(most_draws // settings.num_samples, 4 * _NUMBERS // num_latents**2, len(images)))
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
         for first in range(0, len(images), block):

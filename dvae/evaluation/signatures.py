@@ -18,7 +18,7 @@ from models.conditional import ConditionalModel
 from models.generative import GenerativeModel
 from models.likelihood import BernoulliLikelihood, Likelihood
 from models.posterior import Posterior
-from samplers import gibbs, log_z_estimates, population_annealing, random
+from samplers import gibbs, population_annealing, random, two_bases
 from samplers.annealing_path import uniform_base
 from samplers.annealing_schedules import linear_betas
 
@@ -278,7 +278,7 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
         or too few chains count, the error is infinite. What either half says is told too.
         """
         prior = model.prior.rbm()
-        found = log_z_estimates.from_two_bases(
+        found = two_bases.from_two_bases(
             prior, uniform_base(prior), betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
         )
         by_base = {"from_uniform": found.first.log_z, "from_own_means": found.means.log_z}

@@ -68,7 +68,7 @@ class RunDirectory:
                 write_json(self.config_file, description)
             else:
                 self._refuse_another_run(description, resume=resume)
-        except UserError:
+        except Exception:
             self.release()
             raise
 
@@ -137,20 +137,16 @@ class RunDirectory:
                     mentions=where,
                     **{name: digest},
                 )
-        if before["data"].get("checksum") != now["data"]["checksum"]:
-            raise UserError(
-                "the data differ from those of the run in {log_dir} (checksum): choose another log_dir or restore the "
-                "data",
-                mentions=where,
-                dataset=now["settings"]["dataset"],
-            )
-        if before["data"].get("task_checksum") != now["data"]["task_checksum"]:
-            raise UserError(
-                "the mask differs from that of the run in {log_dir} (checksum): choose another log_dir or restore the "
-                "mask",
-                mentions=where,
-                observed=now["settings"]["observed"],
-            )
+        for part, differ, what, setting in (
+            ("checksum", "the data differ from those", "data", "dataset"),
+            ("task_checksum", "the mask differs from that", "mask", "observed"),
+        ):
+            if before["data"].get(part) != now["data"][part]:
+                raise UserError(
+                    f"{differ} of the run in {{log_dir}} (checksum): choose another log_dir or restore the {what}",
+                    mentions=where,
+                    **{setting: now["settings"][setting]},
+                )
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops the lines of `metrics.jsonl` after `step`, which a resumed run will write again."""

@@ -82,19 +82,19 @@ def train(
     with STRATEGIES[config.strategy]().scope():
         state = task.new_state()  # before the folder is touched: networks may not fit
         directory = RunDirectory(config.log_dir)
-        directory.open(task, resume=resume, say=say)
-        try:
-            say(describe_run(config, dataset))
-            if directory.results_file.exists():
-                say("this run is complete; its results:")
-                results = json.loads(directory.results_file.read_text())
-            else:
-                with _telling_of_files(directory):
+        with _telling_of_files(directory):
+            directory.open(task, resume=resume, say=say)
+            try:
+                say(describe_run(config, dataset))
+                if directory.results_file.exists():
+                    say("this run is complete; its results:")
+                    results = json.loads(directory.results_file.read_text())
+                else:
                     run = TrainingRun(task, order, directory, state, say)
                     run.train()
                     results = run.finish()
-        finally:
-            directory.release()  # a notebook may try again after an interruption or an error
+            finally:
+                directory.release()  # a notebook may try again after an interruption or an error
     say(describe_results(results, directory.path, likelihood_of=task.likelihood_of))
     if remark := unknown_error(results, "test_log_z_temperatures"):
         say(remark)
@@ -104,20 +104,20 @@ def train(
 @contextlib.contextmanager
 def _telling_of_files(directory: RunDirectory) -> Iterator[None]:
     """One line for what a file system refuses in the midst of a run; nothing that was written before is lost."""
+
+    def refused(where: Any, reason: str) -> UserError:
+        rule = "could not be written ({}); once it can, the same command goes on from the last checkpoint"
+        return UserError(f"{where}: {rule.format(reason)}")
+
     try:
         yield
     except OSError as error:
-        where, reason = error.filename or directory.path, error.strerror or str(error)
+        raise refused(error.filename or directory.path, error.strerror or str(error)) from error
     except tf.errors.OpError as error:
-        found = [os.strerror(code) for code in _REFUSALS if os.strerror(code) in str(error)]
-        if not found:
+        reasons = [os.strerror(code) for code in _REFUSALS if os.strerror(code) in str(error)]
+        if not reasons:
             raise
-        where, reason = directory.path, found[0]
-    else:
-        return
-    raise UserError(
-        f"{where}: could not be written ({reason}); once it can, the same command goes on from the last checkpoint"
-    )
+        raise refused(directory.path, reasons[0]) from error
 
 
 class _Periodic(NamedTuple):
@@ -207,7 +207,7 @@ class TrainingRun:
         settings = config.for_test()
         images = self.dataset.test[spread(len(self.dataset.test), settings.num_examples)]
         evaluation = evaluate(functions, images, settings, progress=True)
-        shown = self._pictures(functions, _PICTURES)
+        shown = self._pictures(functions, self._num_shown(_PICTURES))
         pictures.save(directory.samples_picture, shown.samples)
         pictures.save(directory.reconstructions_picture, shown.reconstructions)
         context = {"model": config.model, "dataset": config.dataset, "split": "test"}
@@ -272,9 +272,9 @@ class TrainingRun:
         monitor.scalars("valid", self.step, {**measured, **further, "evaluation_seconds": seconds})
         seed = tf.constant([self.config.seed, 0])
         if self.config.valid_pictures:
-            latents = self.task.latents_at_hand(self.state, 2 * self.config.valid_pictures, seed)
-            shown = self._pictures(self.functions, self.config.valid_pictures, latents)
-            monitor.images(self.step, shown._asdict())
+            num = self._num_shown(self.config.valid_pictures)
+            latents = self.task.latents_at_hand(self.state, 2 * num, seed)
+            monitor.images(self.step, self._pictures(self.functions, num, latents)._asdict())
         most = max(1, _COUPLINGS // self.config.num_left**2)
         images = self.dataset.valid[: min(_HISTOGRAM_EXAMPLES, most)]
         monitor.histograms(self.step, self.task.parameters(self.state.model, images, seed))
@@ -284,7 +284,9 @@ class TrainingRun:
             + (", the best so far" if best else "")
         )
 
+    def _num_shown(self, wanted: int) -> int:
+        return min(wanted, max(1, _PIXELS_SHOWN // self.dataset.num_pixels))
+
     def _pictures(self, functions: Functions, num: int, latents: tf.Tensor | None = None) -> Pictures:
-        num = min(num, max(1, _PIXELS_SHOWN // self.dataset.num_pixels))
         originals = self.dataset.valid[spread(len(self.dataset.valid), num)]
         return self.task.pictures(functions, originals, tf.constant([self.config.seed, 0]), latents=latents)
