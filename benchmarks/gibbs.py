@@ -52,16 +52,11 @@ Run = Callable[[int], np.ndarray]
 
 def gibbs_ours(machine: Machine, start: np.ndarray) -> Run:
     rbm, left, num_sweeps = machine.rbm(), tf.constant(start), tf.constant(SWEEPS)
-    return lambda seed: gibbs.sweep_in_parts(rbm, left, tf.constant([0, seed]), num_sweeps=num_sweeps).left.numpy()
-
-
-def gibbs_ours_in_one_piece(machine: Machine, start: np.ndarray) -> Run:
-    rbm, left = machine.rbm(), tf.constant(start)
-    return lambda seed: gibbs.sweep(rbm, left, tf.constant([0, seed]), num_sweeps=tf.constant(SWEEPS)).left.numpy()
+    return lambda seed: gibbs.sweep(rbm, left, tf.constant([0, seed]), num_sweeps=num_sweeps).left.numpy()
 
 
 def gibbs_products(machine: Machine, start: np.ndarray) -> Run:
-    """The two matrix products of each sweep, and nothing else, in the parts that ours computes at the same time."""
+    """The two matrix products of each sweep, and nothing else."""
     # An orthogonal matrix, so that nothing overflows and nothing becomes subnormal, which would be slow.
     weights = tf.constant(np.linalg.qr(machine.weights)[0])
     transposed, left = tf.transpose(weights), tf.constant(start.T)
@@ -72,11 +67,7 @@ def gibbs_products(machine: Machine, start: np.ndarray) -> Run:
             left = tf.matmul(weights, tf.matmul(transposed, left))
         return left
 
-    @tf.function
-    def in_parts(left: tf.Tensor, num_sweeps: tf.Tensor) -> tf.Tensor:
-        return tf.concat([products(part, num_sweeps) for part in tf.split(left, 2, axis=1)], axis=1)
-
-    return lambda _: in_parts(left, tf.constant(SWEEPS)).numpy()
+    return lambda _: products(left, tf.constant(SWEEPS)).numpy()
 
 
 def gibbs_torch(machine: Machine, start: np.ndarray) -> Run:
@@ -172,7 +163,6 @@ def gibbs_thrml(machine: Machine, start: np.ndarray) -> Run:
 def competitors(num_units: int) -> dict[str, Callable[[Machine, np.ndarray], Run]]:
     available = {
         "ours": (gibbs_ours, True),
-        "ours, in one piece": (gibbs_ours_in_one_piece, True),
         "PyTorch, by hand": (gibbs_torch, torch),
         "JAX, by hand": (gibbs_jax, jax),
         "rbms": (gibbs_rbms, rbms),

@@ -10,7 +10,6 @@ import tensorflow as tf
 from samplers import random
 from samplers.arguments import check_count
 from samplers.rbm import RBM, free_energy_difference
-from samplers.tracing import plain
 from samplers.weights import effective_sample_size, log_mean_exp
 
 
@@ -96,7 +95,7 @@ class CarriedState(Protocol):
     def log_z(self) -> tf.Tensor: ...
 
 
-@plain
+@tf.function(jit_compile=True, autograph=False)
 def reweight(rbm: RBM, state: CarriedState) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Weights that carry chains from the old parameters to the new: `d_i = F_old(left_i) - F_new(left_i)`.
 
@@ -116,7 +115,7 @@ def reweight(rbm: RBM, state: CarriedState) -> tuple[tf.Tensor, tf.Tensor, tf.Te
     return log_weights, log_z, effective_sample_size(log_weights, axis=0)
 
 
-@plain
+@tf.function(jit_compile=True, autograph=False)
 def count_families(family: tf.Tensor) -> tf.Tensor:
     """How many different numbers there are along the first axis, int32 `[*batch]`."""
     family = tf.sort(family, axis=0)

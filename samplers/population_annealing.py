@@ -147,8 +147,15 @@ def step(
     """
     check_count("num_sweeps", num_sweeps)
     resample_seed, gibbs_seed = random.split(seed, 2)
+    resampled, info = _resampled(rbm, state, resample_seed)
+    left = gibbs.sweep(rbm, resampled.left, gibbs_seed, num_sweeps=tf.constant(num_sweeps)).left
+    return resampled._replace(left=left), info
+
+
+# Without the sweeps, whose loop XLA runs on one core where other things stand around it.
+@tf.function(jit_compile=True, autograph=False)
+def _resampled(rbm: RBM, state: PersistentState, seed: tf.Tensor) -> tuple[PersistentState, PersistentInfo]:
     log_weights, log_z, ess = reweight(rbm, state)
-    ancestors = resample(log_weights, resample_seed)
+    ancestors = resample(log_weights, seed)
     left, family = descendants(state.left, ancestors), descendants(state.family, ancestors)
-    left = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(num_sweeps)).left
     return PersistentState(left, rbm.frozen(), log_z, family), PersistentInfo(ess, count_families(family))

@@ -90,7 +90,9 @@ CASES = {
     "samplers.gibbs.sweep (float64)": lambda seed: gibbs.sweep(
         RBM(*(tf.cast(p, tf.float64) for p in BATCH)), tf.cast(LEFT, tf.float64), seed, num_sweeps=tf.constant(2)
     ),
-    "samplers.gibbs.sweep_in_parts": lambda seed: gibbs.sweep_in_parts(BATCH, LEFT, seed, num_sweeps=tf.constant(2)),
+    "samplers.gibbs.sweep (one machine)": lambda seed: gibbs.sweep(
+        MACHINE, LEFT[:, 0], seed, num_sweeps=tf.constant(2)
+    ),
     "samplers.mean_field": lambda seed: mean_field.mean_field(BATCH, LEFT, num_updates=2),
     "samplers.weights.resample": lambda seed: weights.resample(LOG_WEIGHTS, seed),
     "samplers.weights.effective_sample_size": lambda seed: weights.effective_sample_size(LOG_WEIGHTS, axis=0),

@@ -72,7 +72,7 @@ class TrainingObjective(NamedTuple):
     Attributes:
       combine: a function of `dvae.training.objectives`.
       divergence: what that is given besides the log-likelihood, a function of `(sample, prior, log_z)`: of
-        `models.divergences`, of the posterior's relaxed samples from the prior.
+        `models.divergences`, of the posterior's relaxed samples from the prior. It has log_z as a summand.
       metrics: names of what it measures.
       smoothed: the prior as `divergence` takes it, from its machine; not compiled.
       has_two_losses: whether encoder and generator are trained on different ones.
@@ -104,8 +104,8 @@ class AutoencodingLoss(Loss):
     def objective(self, x, chains, prior, *, step, seed):
         """`-mean [log p(x | zeta) - kl_weight * divergence]`, or with importance weights.
 
-        The particles are needed for the divergence only, so encoder and decoder compute beside the prior's sweeps.
-        (With importance weights, which are functions of the divergence, only forwards.)
+        The particles are needed for log Z_theta only, which is added last: so encoder and decoder compute beside the
+        prior's sweeps, forwards and backwards. (With importance weights, which are functions of it, only forwards.)
         """
         config = self._config
         encoding = self._encode(x, training=True)
@@ -113,8 +113,8 @@ class AutoencodingLoss(Loss):
         log_likelihood = self._log_prob(x, sample.zeta, training=True)
 
         rbm = self._model.prior.rbm()
-        log_z = self._log_z(rbm, prior.left, prior.log_z)
-        divergence = self._divergence(sample, self._objective.smoothed(rbm), log_z)
+        divergence = self._divergence(sample, self._objective.smoothed(rbm), log_z=tf.constant(0.0))
+        divergence += self._log_z(rbm, prior.left, prior.log_z)
 
         kl_weight = schedules.kl_weight(step, warmup=config.kl_warmup, num_steps=config.num_steps)
         objective = self._objective.combine(log_likelihood, divergence, kl_weight=kl_weight)

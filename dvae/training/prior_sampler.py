@@ -11,8 +11,8 @@ class PriorSampler(NamedTuple):
 
     Attributes:
       initial_state: a function of `(rbm, *, num_chains, seed)`.
-      step: `state, info = step(rbm, state, seed, *, num_sweeps)`. A state has `left`, the chains at the prior's own
-        temperature, their tracked `log_z`, and `anchored(log_z)`.
+      step: `state, info = step(rbm, state, seed, *, num_sweeps)`, which compiles what is worth it. A state has `left`,
+        the chains at the prior's own temperature, their tracked `log_z`, and `anchored(log_z)`.
       info: names of what a step tells about itself.
       reads: names of the settings that concern this sampler and not all others.
     """

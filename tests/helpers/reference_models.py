@@ -259,11 +259,17 @@ def split(seed, num):
 
 
 def sweep_uniforms(num_right, num_left, batch, num_chains, *, seed, num_sweeps):
-    """Of `num_sweeps` Gibbs sweeps in float32, `[sweeps, *batch, M + N, chains]`: 16 bits of a word for each unit."""
-    [seed] = split(seed, 1)
-    sweeps = []
-    for i in range(num_sweeps):
-        words = reference.words((*batch, max(num_right, num_left), num_chains), seed.numpy() + np.array([0, i]))
-        right, left = words[..., :num_right, :] % 65536, words[..., :num_left, :] // 65536
-        sweeps.append((np.concatenate([right, left], axis=-2) + 0.5) / 65536)
-    return np.stack(sweeps)
+    """Of `num_sweeps` Gibbs sweeps in float32, `[sweeps, *batch, M + N, chains]`: 16 bits of a word for each unit.
+
+    The chains of one machine are two halves, each with a seed of its own.
+    """
+    halves = [num_chains] if batch else [num_chains // 2, num_chains - num_chains // 2]
+    parts = []
+    for half, half_seed in zip(halves, split(seed, len(halves)), strict=True):
+        sweeps = []
+        for i in range(num_sweeps):
+            words = reference.words((*batch, max(num_right, num_left), half), half_seed.numpy() + np.array([0, i]))
+            right, left = words[..., :num_right, :] % 65536, words[..., :num_left, :] // 65536
+            sweeps.append((np.concatenate([right, left], axis=-2) + 0.5) / 65536)
+        parts.append(np.stack(sweeps))
+    return np.concatenate(parts, axis=-1)

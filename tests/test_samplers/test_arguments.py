@@ -48,7 +48,6 @@ MISTAKES = {
     "particles": (lambda: populate(num_particles=0), "num_particles = 0: must be an integer of at least 1"),
     "sweeps": (lambda: gibbs.sweep(MACHINE, LEFT, SEED, num_sweeps=0), "num_sweeps = 0: must be an integer"),
     "sweeps of a kernel": (lambda: BlockGibbs(MACHINE, num_sweeps=0), "num_sweeps = 0: must be an integer"),
-    "parts": (lambda: gibbs.sweep_in_parts(MACHINE, LEFT, SEED, num_sweeps=1, num_parts=5), "num_parts = 5: .* (4)"),
     "temperatures": (lambda: linear_betas(0), "num_temperatures = 0: must be an integer of at least 1"),
     "geometric": (lambda: geometric_betas(1, first=0.1), "num_temperatures = 1: must be an integer of at least 2"),
     "levels": (

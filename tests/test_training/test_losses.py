@@ -37,7 +37,7 @@ def test_every_part_of_an_autoencoders_loss_gets_what_it_needs():
                 (sample.encoding.context[None], of_context),
             )
         )
-        return of_sample + rbm.energy(*rbm.split(sample.zeta)) * smoothness + 7 * log_z
+        return of_sample + rbm.energy(*rbm.split(sample.zeta)) * smoothness + log_z
 
     def combine(*arguments, kl_weight):
         handed.append((*arguments, kl_weight))
@@ -60,7 +60,7 @@ def test_every_part_of_an_autoencoders_loss_gets_what_it_needs():
     wanted = reference_models.log_likelihood(weights, tiny.MEAN_PIXEL, X, zeta, training=True)
     np.testing.assert_allclose(log_likelihood, wanted, rtol=1e-4)
     energies = reference_models.energies(reference_models.prior_of(weights), zeta)
-    wanted = zeta @ of_zeta + logits @ of_logits + means @ of_means + context @ of_context + 0.25 * energies + 7 * 1.5
+    wanted = zeta @ of_zeta + logits @ of_logits + means @ of_means + context @ of_context + 0.25 * energies + 1.5
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(kl_weight, STEP / (WARMUP * NUM_STEPS), rtol=1e-6)
     assert set(result.metrics) == set(loss.metrics) == {"seen", "kl_weight"}
