@@ -4,7 +4,6 @@ python run_eval.py --log_dir=runs/digits
 python run_eval.py --saved_model=some/saved_model --dataset=binarized_mnist --split=test --num_samples=4000
 """
 
-import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
 import json
 import sys
 
@@ -13,17 +12,22 @@ from absl import flags
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
 from dvae.files import output_file, write_json
-from dvae.runs.evaluation_run import evaluate
 from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
+from dvae.settings.values import check_values
 
-_WHAT = ("log_dir", "saved_model", "dataset", "data_dir", "split")
+_WHAT = ("log_dir", "saved_model", "dataset", "data_dir", "split", "protocol")
 
 
 def main() -> None:
+    given = settings_flags.given(EvaluationSettings)
+    check_values(EvaluationSettings, given)
+    # TensorFlow, which takes seconds to load: after the flags, and quietly.
+    import dvae.quiet  # noqa: F401, PLC0415
+    from dvae.runs.evaluation_run import evaluate  # noqa: PLC0415
+
     output = output_file(flags.FLAGS.output) if flags.FLAGS.output else None
-    given = settings_flags.given_flags(_WHAT) | settings_flags.given(EvaluationSettings)
-    results = evaluate(**given, say=_remark)
+    results = evaluate(**settings_flags.given_flags(_WHAT), **given, say=_remark)
     print(json.dumps(results, indent=2), flush=True)
     if output:
         try:
@@ -44,9 +48,16 @@ def cli() -> None:
     text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
     text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
     text("split", "test", "train | valid | test")
+    text(
+        "protocol",
+        None,
+        "how an RBM posterior is annealed: pilot, by as few temperatures as a pilot on validation examples finds "
+        "enough; published, by 500 from its biases; if left out, as exported",
+    )
     text("output", None, "file to write the results to, as JSON; they are printed in any case")
     of_settings = settings_flags.define(EvaluationSettings, if_left_out="as exported")
     groups = {"Model": ["log_dir", "saved_model"], "Data": ["dataset", "data_dir", "split", *of_settings.pop("Data")]}
+    of_settings["Evaluation"].insert(0, "protocol")
     command_line.run(main, description=__doc__, groups=groups | of_settings | {"Output": ["output"]})
 
 

@@ -3,22 +3,26 @@
 python run_training.py --model=dvaess --dataset=digits --log_dir=runs/digits
 """
 
-import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
 import sys
 
 from absl import flags
 
 from dvae.config import Config
 from dvae.errors import UserError
-from dvae.runs.training_run import train
 from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
-from dvae.settings.complete import complete
-from dvae.settings.rules import without_effect
+from dvae.settings.values import check_values
 
 
 def main() -> None:
     given = settings_flags.given(Config)
+    check_values(Config, given)
+    # TensorFlow, which takes seconds to load: after the flags, and quietly.
+    import dvae.quiet  # noqa: F401, PLC0415
+    from dvae.runs.training_run import train  # noqa: PLC0415
+    from dvae.settings.complete import complete  # noqa: PLC0415
+    from dvae.settings.rules import without_effect  # noqa: PLC0415
+
     config = complete(given)
     remarks = without_effect(given, config)
 

@@ -1,14 +1,22 @@
 """The settings of a training and of an evaluation: two plain records.
 
 A setting is one field: its type, its help, and the bounds of its value. The flags of the command lines, the checks and
-the files that show what was used follow from it (`dvae.settings`). Nothing here imports TensorFlow, so that a table of
-runs can be read at once.
+the files that show what was used follow from it (`dvae.settings`). Nothing here imports TensorFlow, so that help comes
+at once; what the names of choices stand for is elsewhere (`dvae.systems`, `dvae.tasks`), and a test sees that they do.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
+
+from dvae.published import BETAS
+
+MODELS = tuple(BETAS)
+OBJECTIVES = ("elbo", "iw", "structured", "mcmc")
+PRIOR_SAMPLERS = ("population_annealing", "pcd", "parallel_tempering")
+BASES = ("biases", "fields", "mean_field")  # as in `models.posterior`
+PROTOCOLS = ("pilot", "published")
 
 
 def setting(group: str, help_text: str, default: Any = dataclasses.MISSING, **bounds: Any) -> Any:
@@ -19,7 +27,7 @@ def setting(group: str, help_text: str, default: Any = dataclasses.MISSING, **bo
       help_text: one line.
       default: left out where it depends on other settings: the published value (`dvae.settings.complete`), or that of
         the evaluated model.
-      bounds: `least` and `most` are allowed themselves, `above` is not.
+      bounds: `least` and `most` are allowed themselves, `above` is not; `choices`, names.
     """
     return dataclasses.field(default=default, metadata={"group": group, "help": help_text, **bounds})
 
@@ -28,7 +36,7 @@ def setting(group: str, help_text: str, default: Any = dataclasses.MISSING, **bo
 class Config:
     """Every setting of a training run. `dvae.configure` makes one from those that are given, and checks it."""
 
-    model: str = setting("Model", "published system", "dvaess")
+    model: str = setting("Model", "published system", "dvaess", choices=MODELS)
     num_latents: int = setting("Model", "binary latents, both sides of the prior together", least=2)
     num_groups: int = setting("Model", "L, groups of a directed posterior (dvaess has 1)", 1, least=1)
     shared_context: bool = setting(
@@ -40,13 +48,21 @@ class Config:
     num_gibbs_sweeps: int = setting("Model", "s, binary sweeps of dvaess's (or mcmc's) chains in a step", 10, least=1)
     num_relaxed_sweeps: int = setting("Model", "t, relaxed sweeps of dvaess's posterior in a step", 1, least=1)
 
+    coupling_rank: int | None = setting(
+        "Model",
+        "r, dvaess's couplings as sums of r outer products, for many latents (not published); if left out, each is an "
+        "output of the encoder",
+        None,
+        least=1,
+    )
+
     dataset: str = setting(
         "Data", "digits, bars_and_stripes, binarized_mnist, omniglot, or the path of an .npz file", "digits"
     )
     data_dir: str = setting("Data", "folder of the data files; what is missing there is downloaded", "data")
 
-    objective: str = setting("Objective", "what is maximised", "elbo")
-    iw_gradient: str = setting("Objective", "gradient of the iw objective in the encoder")
+    objective: str = setting("Objective", "what is maximised", "elbo", choices=OBJECTIVES)
+    iw_gradient: str = setting("Objective", "gradient of the iw objective in the encoder", choices=("dreg", "iwae"))
     stopped_log_q: bool = setting(
         "Objective", "log q in the ELBO of dvaes_* at stopped parameters (the DVAE# column of DVAE##'s table 1)", False
     )
@@ -63,7 +79,7 @@ class Config:
         "Objective", "c in the penalty c * sum(w^2) / 2 of kernels, scales and couplings", 1e-4, least=0
     )
 
-    prior_sampler: str = setting("Prior sampler", "sampler of p(z)", "population_annealing")
+    prior_sampler: str = setting("Prior sampler", "sampler of p(z)", PRIOR_SAMPLERS[0], choices=PRIOR_SAMPLERS)
     num_particles: int = setting("Prior sampler", "particles or chains", 1000, least=2)
     tempering_levels: int = setting(
         "Prior sampler", "temperatures of parallel_tempering, each with num_particles chains", 10, least=2
@@ -74,7 +90,7 @@ class Config:
     batch_size: int = setting("Training", "examples in a step", 100, least=2)
     learning_rate: float = setting("Training", "base rate of Adam; scheduled as published", above=0.0)
     seed: int = setting("Training", "of the weights, the data's order and all sampling", 0, least=0, most=2**31 - 1)
-    strategy: str = setting("Training", "devices: one", "default")
+    strategy: str = setting("Training", "devices: one", "default", choices=("default",))
 
     log_dir: str = setting("Run directory", "where everything is written", "runs/dvae")
     report_every: int = setting("Run directory", "steps between lines of metrics, at the most", 100, least=1)
@@ -84,7 +100,7 @@ class Config:
     valid_examples: int = setting("Evaluation in training", "validation examples, spread evenly", least=1)
     valid_samples: int = setting("Evaluation in training", "importance samples per example", least=1)
     valid_temperatures: int = setting("Evaluation in training", "AIS temperatures of an RBM posterior", least=1)
-    valid_base: str = setting("Evaluation in training", "where AIS of an RBM posterior starts")
+    valid_base: str = setting("Evaluation in training", "where AIS of an RBM posterior starts", choices=BASES)
     valid_log_z_temperatures: int = setting(
         "Evaluation in training", "AIS temperatures of the prior's log Z", 1000, least=1
     )
@@ -97,8 +113,19 @@ class Config:
 
     test_examples: int = setting("Final evaluation", "test examples, spread evenly", 500, least=1)
     test_samples: int = setting("Final evaluation", "importance samples per example", least=1)
-    test_temperatures: int = setting("Final evaluation", "AIS temperatures of an RBM posterior", 500, least=1)
-    test_base: str = setting("Final evaluation", "where AIS of an RBM posterior starts", "biases")
+    test_protocol: str = setting(
+        "Final evaluation",
+        "how an RBM posterior is annealed: by as few temperatures as a pilot on validation examples finds enough, or "
+        "by 500 from its biases, as published",
+        "pilot",
+        choices=PROTOCOLS,
+    )
+    test_temperatures: int | None = setting(
+        "Final evaluation", "AIS temperatures of an RBM posterior; if left out, by --test_protocol", None, least=1
+    )
+    test_base: str | None = setting(
+        "Final evaluation", "where AIS of an RBM posterior starts; if left out, by --test_protocol", None, choices=BASES
+    )
     test_log_z_temperatures: int = setting("Final evaluation", "AIS temperatures of the prior's log Z", 10000, least=1)
     log_z_chains: int = setting(
         "Final evaluation", "AIS chains for the prior's log Z, here and in training", 1024, least=2
@@ -121,13 +148,13 @@ class Config:
             seed=self.seed,
         )
 
-    def for_test(self) -> EvaluationSettings:
-        """How the model is evaluated in the end."""
+    def for_test(self, *, temperatures: int, base: str) -> EvaluationSettings:
+        """How the model is evaluated in the end, given how an RBM posterior is annealed."""
         return EvaluationSettings(
             num_examples=self.test_examples,
             num_samples=self.test_samples,
-            posterior_temperatures=self.test_temperatures,
-            posterior_base=self.test_base,
+            posterior_temperatures=temperatures,
+            posterior_base=base,
             log_z_chains=self.log_z_chains,
             log_z_temperatures=self.test_log_z_temperatures,
             seed=self.seed,
@@ -143,7 +170,7 @@ class EvaluationSettings:
     )
     num_samples: int = setting("Evaluation", "importance samples per example", 4000, least=1)
     posterior_temperatures: int = setting("Evaluation", "AIS temperatures of an RBM posterior", least=1)
-    posterior_base: str = setting("Evaluation", "where AIS of an RBM posterior starts")
+    posterior_base: str = setting("Evaluation", "where AIS of an RBM posterior starts", choices=BASES)
     flattening: tuple[float, ...] = setting(
         "Evaluation",
         "factors 1,F,...: importance samples come from an equal mixture of q(z | x) and of q with its logits or "

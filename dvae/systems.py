@@ -61,7 +61,10 @@ class System(NamedTuple):
         """Names of the settings that concern this system's posterior and not those of all others."""
         if self.is_undirected:
             return frozenset(
-                "num_gibbs_sweeps num_relaxed_sweeps valid_temperatures test_temperatures valid_base test_base".split()
+                (
+                    "num_gibbs_sweeps num_relaxed_sweeps coupling_rank valid_temperatures valid_base test_protocol "
+                    "test_temperatures test_base"
+                ).split()
             )
         return frozenset({"shared_context"})
 

@@ -16,6 +16,7 @@ from samplers import annealed_importance, gibbs, random
 from samplers.annealing_path import Base, biases_base, means_base
 from samplers.annealing_schedules import linear_betas
 from samplers.arguments import require
+from samplers.log_z_estimates import LogZ
 from samplers.mean_field import mean_field
 from samplers.rbm import RBM
 from samplers.tracing import plain
@@ -53,6 +54,12 @@ class RBMPosterior(Posterior):
     which in spins `s = 2 z - 1` is an Ising model with couplings J and fields u: the fields do not change when the
     couplings do.
 
+    With a `coupling_rank` r the network's outputs are factors `A [r, N]` and `B [r, M]` in place of J (not published):
+
+        (A, B) <- batch_norm(A, B),   J = sum_r A_r B_r^T 1.5 / sqrt(N r)
+
+    so that the head, and with it most of the weights, grow as N r and not as N M.
+
     Args:
       encoder: any Keras layer from `x - mean_pixel`, `[B, D]`, to features `[B, width]`.
       relaxation: of each unit, in the relaxed sweeps.
@@ -61,6 +68,7 @@ class RBMPosterior(Posterior):
       num_left, num_right: units on either side.
       num_gibbs_sweeps: s, binary sweeps from the persistent chain, without gradient.
       num_relaxed_sweeps: t, relaxed sweeps, through which the gradient flows.
+      coupling_rank: r; None for couplings that are outputs themselves, as published.
     """
 
     is_annealed = True
@@ -77,6 +85,7 @@ class RBMPosterior(Posterior):
         num_right: int,
         num_gibbs_sweeps: int,
         num_relaxed_sweeps: int,
+        coupling_rank: int | None = None,
     ) -> None:
         super().__init__(name="posterior")
         self.relaxation = relaxation
@@ -86,10 +95,12 @@ class RBMPosterior(Posterior):
         self.num_gibbs_sweeps = num_gibbs_sweeps
         self.num_relaxed_sweeps = num_relaxed_sweeps
         self.encoder = encoder
-        num_outputs = num_left + num_right + num_left * num_right
+        self.coupling_rank = coupling_rank
+        num_couplings = num_left * num_right if coupling_rank is None else coupling_rank * self.num_units
+        num_outputs = self.num_units + num_couplings
         self.head = layers.dense(feature_width("encoder", encoder, len(mean_pixel)), num_outputs, name="outputs")
         # Its scales are the sizes of the couplings: decay would switch off one without a steady gradient.
-        self.coupling_norm = layers.batch_norm(num_left * num_right, name="coupling_norm", decays=False)
+        self.coupling_norm = layers.batch_norm(num_couplings, name="coupling_norm", decays=False)
         self.built = True
 
     @property
@@ -100,13 +111,22 @@ class RBMPosterior(Posterior):
         """`phi(x)`: a batch of machines, differentiable in the encoder's parameters."""
         outputs = self.head(self.encoder(x - self.mean_pixel, training=training))
         u_left, u_right, coupling = tf.split(outputs, [self.num_left, self.num_right, -1], axis=-1)
-        coupling = self.coupling_norm(coupling, training=training) * (1.5 / math.sqrt(self.num_left))
-        coupling = tf.reshape(coupling, [-1, self.num_left, self.num_right])
+        coupling = self._couplings(self.coupling_norm(coupling, training=training))
         return RBM(
             bias_left=2 * (u_left - tf.reduce_sum(coupling, axis=2)),
             bias_right=2 * (u_right - tf.reduce_sum(coupling, axis=1)),
             weights=4 * coupling,
         )
+
+    def _couplings(self, normalised: tf.Tensor) -> tf.Tensor:
+        """J `[B, N, M]` from the normalised outputs."""
+        scale = 1.5 / math.sqrt(self.num_left)
+        if self.coupling_rank is None:
+            return tf.reshape(normalised * scale, [-1, self.num_left, self.num_right])
+        rank = self.coupling_rank
+        left, right = tf.split(normalised, [rank * self.num_left, rank * self.num_right], axis=-1)
+        left, right = tf.reshape(left, [-1, rank, self.num_left]), tf.reshape(right, [-1, rank, self.num_right])
+        return tf.matmul(left, right, transpose_a=True) * (scale / math.sqrt(rank))
 
     def sample_relaxed(self, encoding: RBM, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor) -> RBMSample:
         """Algorithm 1 of [DVAE##]: s binary sweeps of the persistent chains, then t relaxed ones.
@@ -155,6 +175,19 @@ class RBMPosterior(Posterior):
         z = tf.concat([annealed.left, annealed.right], axis=-1)
         one_batch = lambda draws: tf.reshape(draws, tf.concat([[num_samples], tf.shape(draws)[2:]], 0))  # noqa: E731
         return PosteriorDraws(one_batch(z), one_batch(log_q), one_batch(log_weights))
+
+    @plain
+    def log_partition(
+        self,
+        encoding: RBM,
+        *,
+        num_chains: tf.Tensor | int,
+        seed: tf.Tensor,
+        num_temperatures: tf.Tensor | int = PUBLISHED_TEMPERATURES,
+        base: tf.Tensor | int = 0,
+    ) -> LogZ:
+        """log Z_phi by AIS, float64 `[B]`; arguments as for `draw`."""
+        return LogZ.of(_anneal(encoding, num_chains, num_temperatures, base, seed))
 
     def parameters(self, encoding, *, seed):
         return encoding._asdict()

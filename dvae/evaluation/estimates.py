@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 import tqdm
@@ -28,7 +29,13 @@ _SETTINGS = tuple(field.name for field in dataclasses.fields(EvaluationSettings)
 # What either half of the prior's chains says: outputs of `log_partition`.
 _BY_BASE = ("from_uniform", "from_own_means")
 _OF_LOG_Z = ("log_z_effective_sample_size", *(f"log_z_{name}" for name in _BY_BASE))
-RESULTS = (*_CONTRACT, "posterior_sampler", *(name for name in _SETTINGS if name not in _CONTRACT), *_OF_LOG_Z)
+RESULTS = (
+    *_CONTRACT,
+    "posterior_sampler",
+    *(name for name in _SETTINGS if name not in _CONTRACT),
+    *_OF_LOG_Z,
+    "posterior_pilot",
+)
 # What an evaluation measures, and not how.
 MEASURED = (
     "nll nll_standard_error elbo entropy log_z log_z_standard_error log_z_effective_sample_size effective_sample_size"
@@ -195,7 +202,6 @@ def _importance_weighted(
 ) -> dict[str, np.ndarray]:
     """What is estimated of each image, `[n]`."""
     inputs = {
-        "num_samples": tf.constant(settings.num_samples),
         "posterior_temperatures": tf.constant(settings.posterior_temperatures),
         "posterior_base": tf.constant(BASES.index(settings.posterior_base)),
         "flattening": tf.constant(settings.flattening, tf.float32),
@@ -205,17 +211,47 @@ def _importance_weighted(
     num_latents = input_width(functions["decode"], "z")
     most_draws = min(_DRAWS, _NUMBERS // num_latents)
     block = max(1, min(most_draws // settings.num_samples, 4 * _NUMBERS // num_latents**2, len(images)))
+    parts = _parts(settings.num_samples, most_draws, multiple=len(settings.flattening))
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
         for first in range(0, len(images), block):
             # The last block is filled up with examples already done, so that all blocks have one shape (one graph).
             rows = np.arange(first, first + block) % len(images)
             x = tf.constant(images[rows], tf.float32)
-            outputs = functions["estimate_log_likelihood"](x=x, seed=random.fold_in(seed, first), **inputs)
-            for name, values in outputs.items():
-                per_image.setdefault(name, []).append(values.numpy())
+            seeds = random.split(random.fold_in(seed, first), len(parts))
+            by_part = [
+                functions["estimate_log_likelihood"](x=x, num_samples=tf.constant(part), seed=part_seed, **inputs)
+                for part, part_seed in zip(parts, seeds, strict=True)
+            ]
+            for name, values in _together(by_part, parts).items():
+                per_image.setdefault(name, []).append(values)
             bar.update(min(block, len(images) - first))
-    return {name: np.concatenate(blocks)[: len(images)].astype(np.float64) for name, blocks in per_image.items()}
+            done = np.concatenate(per_image["log_likelihood"])[: len(images)]
+            error = f" +- {scipy.stats.sem(done):.2f}" if len(done) > 1 else ""
+            bar.set_postfix_str(f"NLL {-done.mean():.2f}{error} nats", refresh=False)
+    return {name: np.concatenate(blocks)[: len(images)] for name, blocks in per_image.items()}
+
+
+def _parts(num_samples: int, most: int, *, multiple: int) -> list[int]:
+    """So many samples in parts of at most `most`, each a multiple: memory does not grow with their number."""
+    part = max(multiple, most - most % multiple)
+    rest = num_samples % part
+    return [part] * (num_samples // part) + ([rest] if rest else [])
+
+
+def _together(by_part: list[dict[str, tf.Tensor]], sizes: list[int]) -> dict[str, np.ndarray]:
+    """What all samples say of each image, from what parts of them say; float64 `[n]` each.
+
+    sum w = sum_parts K_part p_part,   sum w^2 = sum_parts (K_part p_part)^2 / ESS_part,   ESS = (sum w)^2 / sum w^2
+    """
+    stacked = {name: np.stack([part[name] for part in by_part]).astype(np.float64) for name in by_part[0]}
+    if len(sizes) == 1:
+        return {name: values[0] for name, values in stacked.items()}
+    log_sums = stacked["log_likelihood"] + np.log(sizes)[:, None]
+    total = scipy.special.logsumexp(log_sums, axis=0)
+    squares = scipy.special.logsumexp(2 * log_sums - np.log(stacked["effective_sample_size"]), axis=0)
+    means = {name: np.average(values, axis=0, weights=sizes) for name, values in stacked.items()}
+    return means | {"log_likelihood": total - np.log(sum(sizes)), "effective_sample_size": np.exp(2 * total - squares)}
 
 
 def results_with_exact_nll(

@@ -18,6 +18,7 @@ from models.conditional import ConditionalModel
 from models.generative import GenerativeModel
 from models.likelihood import BernoulliLikelihood, Likelihood
 from models.posterior import Posterior
+from models.rbm_posterior import RBMPosterior
 from samplers import gibbs, population_annealing, random, two_bases
 from samplers.annealing_path import uniform_base
 from samplers.annealing_schedules import linear_betas
@@ -234,7 +235,23 @@ def _posterior_functions(
         return posterior.parameters(posterior.encode(x, training=False), seed=tf.constant([0, 0]))
 
     functions = _named(sample_posterior, posterior_settings)
-    return functions | (_named(posterior_parameters) if posterior.is_amortized_whole else {})
+    functions |= _named(posterior_parameters) if posterior.is_amortized_whole else {}
+    if isinstance(posterior, RBMPosterior):
+
+        @_signature(x, _COUNT, _TEMPERATURES, _BASE, _SEED)
+        def posterior_log_partition(x, num_samples, posterior_temperatures, posterior_base, seed):
+            """log Z_phi of q(z | x) by AIS with its standard error, nats, and the effective number of its chains."""
+            found = posterior.log_partition(
+                posterior.encode(x, training=False),
+                num_chains=num_samples,
+                num_temperatures=posterior_temperatures,
+                base=posterior_base,
+                seed=seed,
+            )
+            return _in_float32(found._asdict())
+
+        functions |= _named(posterior_log_partition)
+    return functions
 
 
 def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:

@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dvae.config import EvaluationSettings
+from dvae.config import PROTOCOLS, EvaluationSettings
 from dvae.data import Dataset, load_dataset, spread
 from dvae.errors import UserError
-from dvae.evaluation import estimates
+from dvae.evaluation import estimates, pilot
 from dvae.evaluation.saved_model import LoadedModel, load
 from dvae.evaluation.signatures import Functions, num_pixels
 from dvae.files import user_path
 from dvae.runs.run_directory import RunDirectory
-from dvae.runs.summary import unknown_error
+from dvae.runs.summary import described_pilot, unknown_error
 from dvae.settings.rules import check_evaluation
 from models.posterior import BASES
 
+# What a protocol decides.
+_OF_PROTOCOL = frozenset({"posterior_base", "posterior_temperatures"})
 # In place of what an exported model has of its own.
 _NOT_ANNEALED = {"posterior_temperatures": 1, "posterior_base": BASES[0]}
 
@@ -30,6 +32,7 @@ def evaluate(
     dataset: str | Dataset | None = None,
     data_dir: str | None = None,
     split: str = "test",
+    protocol: str | None = None,
     progress: bool = True,
     say: Callable[[UserError | str], None] = print,
     **settings: Any,
@@ -42,6 +45,9 @@ def evaluate(
       dataset: name, path or `Dataset`; if left out, the one that the model was trained on, whose checksum must agree.
       data_dir: folder of the data files; if left out, that of the training.
       split: train, valid or test.
+      protocol: how an RBM posterior is annealed: "pilot", by as few temperatures as a pilot on validation examples
+        finds enough; "published", by 500 from its biases; if left out, as the model was exported with. What
+        `settings` say of it has precedence.
       progress: whether to show progress bars.
       say: where remarks go: settings without effect, an error of log Z that was not reached.
       settings: fields of `dvae.config.EvaluationSettings`.
@@ -54,6 +60,8 @@ def evaluate(
     """
     if (log_dir is None) == (saved_model is None):
         raise UserError("give one of the two", log_dir=log_dir, saved_model=saved_model)
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise UserError(f"must be one of {', '.join(PROTOCOLS)}", protocol=protocol)
     _check_names(settings)
     # What is wrong by itself is said before anything is loaded.
     check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **settings}))
@@ -61,12 +69,23 @@ def evaluate(
     functions, origin = load(folder)
     data = _data_for(LoadedModel(functions, origin), folder, dataset, data_dir)
     images = data.split(split)
-    complete = EvaluationSettings(**_as_exported(functions) | settings)
-    images = images[spread(len(images), complete.num_examples)]
     in_use = estimates.settings_in_use(functions)
     for name, value in settings.items():
         if name not in in_use:
             say(UserError(f"has no effect on the model in {folder}", **{name: value}))
+    found = origin.get("posterior_pilot") if not _OF_PROTOCOL & settings.keys() else None
+    if protocol is not None and not in_use >= _OF_PROTOCOL:
+        say(UserError(f"has no effect on the model in {folder}", protocol=protocol))
+    elif protocol is not None:
+        base, temperatures = settings.get("posterior_base"), settings.get("posterior_temperatures")
+        seed = settings.get("seed", 0)
+        how = pilot.annealing(functions, data.valid, protocol=protocol, seed=seed, base=base, temperatures=temperatures)
+        settings |= {"posterior_base": how.base, "posterior_temperatures": how.temperatures}
+        found = how.pilot and how.pilot._asdict()
+        if found:
+            say(described_pilot(how.base, how.temperatures, found))
+    complete = EvaluationSettings(**_as_exported(functions) | settings)
+    images = images[spread(len(images), complete.num_examples)]
     if origin.get("likelihood_of"):
         say(f"nll is that of {origin['likelihood_of']}")
     evaluation = estimates.evaluate(functions, images, complete, progress=progress)
@@ -86,6 +105,7 @@ def evaluate(
         model=origin["settings"]["model"],
         dataset=data.name,
         split=split,
+        posterior_pilot=found,
         step=origin["step"],
         seconds=origin["seconds"],
     )

@@ -37,11 +37,17 @@ class Monitor:
             if folder.exists():
                 _purge_after(folder, first_step)
             self._writers[name] = tf.summary.create_file_writer(str(folder))
-        self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="training", unit=" steps", smoothing=0.05)
+        self._num_steps = num_steps
+        self._bar: tqdm.tqdm | None = None
+
+    def start_bar(self, step: int) -> None:
+        """Shows the bar: after the steps are compiled, which would make the time left a hundred times too long."""
+        self._bar = tqdm.tqdm(total=self._num_steps, initial=step, desc="training", unit=" steps", smoothing=0.05)
 
     def progress(self, num_steps: int) -> None:
         """Moves the bar."""
-        self._bar.update(num_steps)
+        if self._bar is not None:
+            self._bar.update(num_steps)
 
     def say(self, text: str) -> None:
         """Prints a line above the bar."""
@@ -60,7 +66,7 @@ class Monitor:
                 if value is not None:
                     tf.summary.scalar(f"{_HEADINGS[group]}/{name}", value)
         self._writers[group].flush()
-        if group == "train":
+        if group == "train" and self._bar is not None:
             name, value = next(iter(values.items()))
             if value is not None:
                 self._bar.set_postfix_str(f"{name} {value:.2f}")
@@ -78,7 +84,8 @@ class Monitor:
                 tf.summary.histogram(name, tensor)
 
     def close(self) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         self._jsonl.close()
         for writer in self._writers.values():
             writer.close()

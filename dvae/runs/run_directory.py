@@ -19,7 +19,7 @@ from dvae.tasks import Task
 
 _PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy")
 # Of config.json, the checkpoints and the random streams: a run of another format cannot be continued bit for bit.
-_FORMAT = 3
+_FORMAT = 4
 _LOCK = ".lock"
 # Where things lie and whether to resume does not change a run.
 _PLACES = ("log_dir", "data_dir")

@@ -52,6 +52,15 @@ def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: st
     return "\n".join(lines)
 
 
+def described_pilot(base: str, temperatures: int, found: dict[str, Any]) -> str:
+    """How an annealed posterior will be drawn from, and why."""
+    return (
+        f"q(z | x) is annealed by {temperatures} temperatures from {base}: {found['effective_sample_size']:.0%} of the "
+        f"chains count, log Z_phi is within {found['disagreement']:.2f} nats of a long run from the "
+        f"fields ({found['examples']} examples)"
+    )
+
+
 def unknown_error(results: dict[str, Any], temperatures: str) -> UserError | None:
     """What is wrong with an estimate of log Z whose error is not known, and what to try; None if all is well.
 

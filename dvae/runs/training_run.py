@@ -21,14 +21,14 @@ from dvae.building import Networks
 from dvae.config import Config
 from dvae.data import BatchOrder, Dataset, load_dataset, spread
 from dvae.errors import UserError
-from dvae.evaluation import saved_model
+from dvae.evaluation import pilot, saved_model
 from dvae.evaluation.estimates import MEASURED, evaluate, results_with_exact_nll
 from dvae.evaluation.signatures import DrawSettings, Functions
 from dvae.files import write_json
 from dvae.runs.checkpoints import Checkpoints
 from dvae.runs.monitoring import Monitor
 from dvae.runs.run_directory import RunDirectory
-from dvae.runs.summary import describe_results, describe_run, evaluated_by, unknown_error
+from dvae.runs.summary import describe_results, describe_run, described_pilot, evaluated_by, unknown_error
 from dvae.systems import STRATEGIES
 from dvae.tasks import TASKS
 from dvae.tasks.task import Pictures, Task
@@ -135,7 +135,7 @@ class TrainingRun:
       order: in which the training examples are visited.
       directory: opened for this task.
       state: of the task, new; a checkpoint in the directory is restored into it.
-      say: told of checkpoints that cannot be read.
+      say: told of checkpoints that cannot be read, and how the final evaluation is made.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class TrainingRun:
         say: Callable[[str], None] = print,
     ) -> None:
         self.task, self.order, self.directory, self.state = task, order, directory, state
-        self.config, self.dataset = task.config, task.dataset
+        self.config, self.dataset, self._say = task.config, task.dataset, say
         self.trainer = task.trainer(state)
         self.draw_settings = DrawSettings(
             temperatures=self.config.valid_temperatures, base=BASES.index(self.config.valid_base)
@@ -191,26 +191,39 @@ class TrainingRun:
         if not math.isfinite(state.best_nll):
             raise UserError("no evaluation was finite, so there is nothing to export", log_dir=str(directory.path))
         origin = {"step": int(state.best_step), "seconds": float(self.seconds)}
+        with state.best_weights():
+            how = pilot.annealing(
+                self.functions,
+                self.dataset.valid,
+                protocol=config.test_protocol,
+                seed=config.seed,
+                base=config.test_base,
+                temperatures=config.test_temperatures,
+            )
+        found = how.pilot and how.pilot._asdict()
+        if found:
+            self._say(f"pilot: {described_pilot(how.base, how.temperatures, found)}")
         described = {
+            "posterior_pilot": found,
             "settings": dataclasses.asdict(config),
             "checksum": self.dataset.checksum,
             "likelihood_of": self.task.likelihood_of,
         }
-        self.draw_settings.temperatures.assign(config.test_temperatures)
-        self.draw_settings.base.assign(BASES.index(config.test_base))
+        self.draw_settings.temperatures.assign(how.temperatures)
+        self.draw_settings.base.assign(BASES.index(how.base))
         draw_settings = self.draw_settings if self.task.has_posterior else None
         with state.best_weights():
             saved_model.save(
                 directory.saved_model, state.model, self.functions, draw_settings, origin=described | origin
             )
         functions = saved_model.load(directory.saved_model).functions
-        settings = config.for_test()
+        settings = config.for_test(temperatures=how.temperatures, base=how.base)
         images = self.dataset.test[spread(len(self.dataset.test), settings.num_examples)]
         evaluation = evaluate(functions, images, settings, progress=True)
         shown = self._pictures(functions, self._num_shown(_PICTURES))
         pictures.save(directory.samples_picture, shown.samples)
         pictures.save(directory.reconstructions_picture, shown.reconstructions)
-        context = {"model": config.model, "dataset": config.dataset, "split": "test"}
+        context = {"model": config.model, "dataset": config.dataset, "split": "test", "posterior_pilot": found}
         results = results_with_exact_nll(functions, images, evaluation, **context, **origin)
         write_json(directory.results_file, results)
         return results
@@ -226,7 +239,7 @@ class TrainingRun:
         if self._compile_seconds is None:
             self._compile_seconds = self._timed_steps(indices[:1], totals)
             monitor.say(f"compiled in {self._compile_seconds:.1f} s")
-            monitor.progress(1)
+            monitor.start_bar(self.step)
             indices = indices[1:]
         elapsed = self._timed_steps(indices, totals)
         monitor.progress(len(indices))

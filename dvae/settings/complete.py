@@ -11,6 +11,7 @@ from dvae import published
 from dvae.config import Config
 from dvae.errors import UserError
 from dvae.settings import rules
+from dvae.settings.values import check_values
 
 
 def configure(**given: Any) -> Config:
@@ -37,7 +38,7 @@ def complete(given: Mapping[str, Any]) -> Config:
       UserError: a setting breaks a rule, or there is none of its name.
     """
     values = _defaults() | _named(given)
-    rules.check_values(Config, values)
+    check_values(Config, values)
     of_data, of_objective = (
         table.get(values[name], {})
         for table, name in ((published.BY_DATASET, "dataset"), (published.BY_OBJECTIVE, "objective"))

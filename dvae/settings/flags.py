@@ -10,7 +10,7 @@ from typing import Any
 from absl import flags
 
 from dvae.errors import UserError
-from dvae.settings.rules import CHOICES, field_kind
+from dvae.settings.values import field_kind
 
 _DEFINE = {
     int: flags.DEFINE_integer,
@@ -31,7 +31,8 @@ def define(record: type, *, if_left_out: str) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for field, kind in _fields(record):
         text = field.metadata["help"]
-        text += f": {' | '.join(CHOICES[field.name])}" if field.name in CHOICES else ""
+        choices = field.metadata.get("choices")
+        text += f": {' | '.join(choices)}" if choices else ""
         default = field.default
         if default is dataclasses.MISSING:
             text, default = f"{text}; if left out, {if_left_out}", None

@@ -1,32 +1,18 @@
-"""What the values of settings must be, one by one and together, and which of them play no part."""
+"""What the values of settings must be together, and which of them play no part."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from dvae.config import Config, EvaluationSettings
 from dvae.errors import UserError
 from dvae.evaluation.enumeration import ENUMERABLE_LATENTS
-from dvae.systems import IW_GRADIENTS, PRIOR_SAMPLERS, STRATEGIES, SYSTEMS
+from dvae.settings.values import check_values
+from dvae.systems import PRIOR_SAMPLERS, SYSTEMS
 from dvae.tasks import TASKS
-from models.posterior import BASES
 
-# The names that a setting may have.
-CHOICES: dict[str, Iterable[str]] = {
-    "model": SYSTEMS,
-    "objective": TASKS,
-    "iw_gradient": IW_GRADIENTS,
-    "prior_sampler": PRIOR_SAMPLERS,
-    "strategy": STRATEGIES,
-    "valid_base": BASES,
-    "test_base": BASES,
-    "posterior_base": BASES,
-}
 # What decides which settings play a part, each with its other values.
 _DECIDING: dict[str, Iterable[Any]] = {
     "model": SYSTEMS,
@@ -34,8 +20,6 @@ _DECIDING: dict[str, Iterable[Any]] = {
     "hidden_layers": (0, 1),
     "objective": TASKS,
 }
-_KINDS = {int: "an integer", float: "a number", str: "a text", bool: "True or False", tuple: "numbers"}
-_LARGEST = 2**31 - 1  # of any integer: TensorFlow's int32
 
 
 def check(config: Config) -> None:
@@ -77,49 +61,6 @@ def check_evaluation(settings: EvaluationSettings) -> None:
             mentions={"flattening": factors},
             num_samples=settings.num_samples,
         )
-
-
-def check_values(record: type, values: Mapping[str, Any]) -> None:
-    """Raises `UserError` for the first of the given values that its field in a record does not allow by itself."""
-    hints = typing.get_type_hints(record)
-    for field in dataclasses.fields(record):
-        if field.name in values:
-            _check_value(field, values[field.name], hints[field.name])
-
-
-def field_kind(hint: Any) -> tuple[type, bool]:
-    """The type of a field, and whether it may be None."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    [kind] = [option for option in options if option is not type(None)]
-    return typing.get_origin(kind) or kind, type(None) in options
-
-
-def _check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
-    name, (kind, may_be_none) = field.name, field_kind(hint)
-    if value is None and may_be_none:
-        return
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not (is_integer and kind in (int, float)) and type(value) is not kind:
-        raise UserError(f"must be {_KINDS[kind]}", **{name: value})
-    shown = {name: value}
-    if name in CHOICES and value not in CHOICES[name]:
-        raise UserError(f"must be one of {', '.join(CHOICES[name])}", **shown)
-    for number in value if kind is tuple else [value]:
-        if isinstance(number, int | float):
-            _check_bounds(field, number, shown)
-
-
-def _check_bounds(field: dataclasses.Field, number: float, shown: Mapping[str, Any]) -> None:
-    bounds = field.metadata
-    if not math.isfinite(number):
-        raise UserError("must be a finite number", **shown)
-    if "least" in bounds and number < bounds["least"]:
-        raise UserError(f"must be at least {bounds['least']}", **shown)
-    if "above" in bounds and number <= bounds["above"]:
-        raise UserError(f"must be above {bounds['above']:g}", **shown)
-    most = bounds.get("most", _LARGEST if isinstance(number, int) else math.inf)
-    if number > most:
-        raise UserError(f"must be at most {most}", **shown)
 
 
 def without_effect(given: Iterable[str], config: Config) -> list[UserError]:

@@ -33,11 +33,12 @@ SEED = tf.constant([6, 7])
 LEVEL = 1e-5
 
 
-def make_model(*, num_relaxed_sweeps=1):
+def make_model(*, num_relaxed_sweeps=1, coupling_rank=None):
     seeds = keras.random.SeedGenerator(0)
     layers = LayerFactory(hidden_units=3, weight_decay=0.0, momentum=0.99, epsilon=0.01, seeds=seeds)
     common = {"layers": layers, "mean_pixel": tiny.MEAN_PIXEL}
     sizes = {"num_left": N, "num_right": M, "num_gibbs_sweeps": S, "num_relaxed_sweeps": num_relaxed_sweeps}
+    sizes["coupling_rank"] = coupling_rank
     encoder, decoder = layers.hidden_stack(6, 2, name="encoder"), layers.hidden_stack(N + M, 1, name="decoder")
     model = DiscreteVAE(
         prior=RBMPrior(N, M),
@@ -46,6 +47,26 @@ def make_model(*, num_relaxed_sweeps=1):
     )
     reference_models.randomize(model, 3, scale=0.3)
     return model
+
+
+def test_low_rank_couplings_are_sums_of_outer_products():
+    """J by loops over the factors that the network makes, batch statistics in use; the same fields."""
+    posterior = make_model(coupling_rank=2).posterior
+    assert posterior.head.kernel.shape[1] == (N + M) + 2 * (N + M)
+    rbm = posterior.encode(X, training=True)
+    outputs = np.asarray(posterior.head(posterior.encoder(X - tiny.MEAN_PIXEL, training=True)), np.float64)
+    fields, factors = outputs[:, : N + M], outputs[:, N + M :]
+    gamma, beta = (np.asarray(v) for v in (posterior.coupling_norm.gamma, posterior.coupling_norm.beta))
+    factors = (factors - factors.mean(0)) / np.sqrt(factors.var(0) + 0.01) * gamma + beta
+    for b in range(len(X)):
+        for i in range(N):
+            for j in range(M):
+                coupling = sum(factors[b, r * N + i] * factors[b, 2 * N + r * M + j] for r in range(2))
+                np.testing.assert_allclose(
+                    rbm.weights[b, i, j], 4 * 1.5 * coupling / np.sqrt(N * 2), rtol=1e-4, atol=1e-5
+                )
+    for bias, axis, own in ((rbm.bias_left, 2, fields[:, :N]), (rbm.bias_right, 1, fields[:, N:])):
+        np.testing.assert_allclose(bias + np.sum(rbm.weights, axis=axis) / 2, 2 * own, rtol=1e-3, atol=1e-4)
 
 
 WEIGHTS = reference_models.weights_of(make_model())

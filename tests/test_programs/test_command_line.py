@@ -18,6 +18,8 @@ FORKS = """
 import importlib, json, os, sys, tempfile
 script, commands = json.loads(sys.argv[1])
 module = importlib.import_module(script)
+for needed in ("dvae.quiet", "dvae.runs.training_run", "dvae.runs.evaluation_run"):
+    importlib.import_module(needed)
 answers = []
 for arguments in commands:
     with tempfile.TemporaryFile() as stderr:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
-from dvae.evaluation import enumeration
+from dvae.evaluation import enumeration, estimates
 from dvae.evaluation.enumeration import exact_nll
 from dvae.evaluation.estimates import evaluate, settings_in_use
 from dvae.runs.summary import unknown_error
@@ -69,7 +69,7 @@ def test_blocks_cover_every_image_once():
 
     def log_likelihood(x, **_):
         value = tf.reduce_sum(x, -1)
-        return {"log_likelihood": value, "effective_sample_size": value, "elbo": value}
+        return {"log_likelihood": value, "effective_sample_size": value + 1, "elbo": value}
 
     def log_partition(num_chains, num_temperatures, seed):
         return partition(1.5, tf.constant(0.1))
@@ -95,13 +95,48 @@ def test_blocks_cover_every_image_once():
             log_z_temperatures=3,
         )
         result = evaluate(functions, images, settings)
-        assert (result.nll, result.log_z) == (-5.0, 1.5)
+        assert (result.nll, result.log_z) == (pytest.approx(-5.0), 1.5)
         assert result.nll_standard_error == pytest.approx(np.std(np.arange(11), ddof=1) / np.sqrt(11))
         assert result.num_examples == 11
         assert (result.num_samples, result.posterior_temperatures, result.flattening) == (num_samples, 4, (1.0,))
         assert result.posterior_base == "fields"
         assert (result.log_z_chains, result.log_z_temperatures, result.log_z_error) == (2, 3, None)
         assert result.posterior_sampler == "annealed importance sampling"
+
+
+def test_many_samples_are_drawn_in_parts(monkeypatch):
+    """28 samples in parts of at most 9, multiples of the 4 flattening factors; together they say what all draws say."""
+    drawn = []
+
+    def log_likelihood(x, num_samples, seed, **_):
+        log_weights = np.random.default_rng(abs(int(seed.numpy()[0]))).normal(size=[int(num_samples), len(x)])
+        drawn.append(log_weights)
+        weights = np.exp(log_weights)
+        return {
+            "log_likelihood": tf.constant(np.log(weights.mean(0))),
+            "effective_sample_size": tf.constant(weights.sum(0) ** 2 / (weights**2).sum(0)),
+            "elbo": tf.constant(log_weights.mean(0)),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None, LATENTS], tf.float32, "z")])
+    def decode(z):
+        return {"logits": z}
+
+    monkeypatch.setattr(estimates, "_DRAWS", 9)
+    functions = {
+        "estimate_log_likelihood": log_likelihood,
+        "posterior_settings": lambda: {"is_annealed": tf.constant(False)},
+        "decode": decode,
+    }
+    settings = EvaluationSettings(
+        num_samples=28, posterior_temperatures=1, posterior_base="biases", flattening=(1, 2, 3, 4)
+    )
+    result = evaluate(functions, np.zeros([1, PIXELS]), settings)
+    assert [len(part) for part in drawn] == [8, 8, 8, 4]
+    weights = np.exp(np.concatenate(drawn)[:, 0])
+    assert result.nll == pytest.approx(-np.log(weights.mean()))
+    assert result.effective_sample_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert result.elbo == pytest.approx(np.log(weights).mean())
 
 
 def test_log_z_to_a_wanted_error():
