@@ -3,10 +3,11 @@
     python benchmarks/step_times.py
     python benchmarks/step_times.py "dvaess elbo 1 16" "dvaess mcmc"
 
-A configuration is a system, an objective (elbo if left out), K, the number of samples (1 if left out), and the number
-of latents. The published set-up: 200 latents (mcmc: 16), batch 100, 1000 particles moved by 40 sweeps, two groups with
-shared context where no objective is given and one group where it is, on random images of MNIST's size. Machines are
-noisy: look at the ratios within a round, to the first configuration. Compilation is not timed.
+A configuration is a system, an objective (elbo if left out), K, the number of samples (1 if left out), the number of
+latents, and further settings that are integers, `batch_size=200`. The published set-up: 200 latents (mcmc: 16), batch
+100, 1000 particles moved by 40 sweeps, two groups with shared context where no objective is given and one group where
+it is, on random images of MNIST's size. Machines are noisy: look at the ratios within a round, to the first
+configuration. Compilation is not timed.
 """
 
 import argparse
@@ -29,9 +30,9 @@ from dvae.tasks import TASKS
 NUM_EXAMPLES = 50_000
 
 
-def random_images():
-    """As many as MNIST's, as large and as bright."""
-    images = (np.random.default_rng(0).random((NUM_EXAMPLES, 784)) < 0.13).astype(np.uint8)
+def random_images(num_pixels: int = 784):
+    """As many as MNIST's, as bright, and as large if nothing else is said."""
+    images = (np.random.default_rng(0).random((NUM_EXAMPLES, num_pixels), np.float32) < 0.13).astype(np.uint8)
     return make_dataset("random", train=images, valid=images[:100], test=images[:100])
 
 
@@ -62,14 +63,17 @@ def in_turn(runs: dict[str, Callable[[int], None]], *, num_rounds: int, num_step
 
 
 def settings_of(configuration: str) -> dict:
-    """From `system [objective [K [latents]]]`; two groups where the objective is left out."""
-    model, objective, num_samples, num_latents = [*configuration.split(), None, None, None][:4]
+    """From `system [objective [K [latents]]] [setting=number ...]`; two groups where the objective is left out."""
+    words = [word for word in configuration.split() if "=" not in word]
+    model, objective, num_samples, num_latents = [*words, None, None, None][:4]
     settings = {"model": model, "objective": objective or "elbo", "num_samples": int(num_samples or 1)}
     if num_latents is not None:
         settings["num_latents"] = int(num_latents)
     if objective is None and SYSTEMS[model].most_groups > 1:
         settings |= {"num_groups": 2, "shared_context": True}
-    return settings
+    return settings | {
+        name: int(number) for name, _, number in (w.partition("=") for w in configuration.split()) if number
+    }
 
 
 def main() -> None:

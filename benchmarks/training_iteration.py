@@ -1,60 +1,111 @@
-"""Times a training iteration of DVAE## against plain PyTorch doing the same, in turn, on the same machine.
+"""Times a training iteration against an earlier version of this project and against plain PyTorch doing the same.
 
     pip install -r benchmarks/requirements.txt
-    python benchmarks/training_iteration.py
+    python benchmarks/training_iteration.py --against=REVISION
+    python benchmarks/training_iteration.py --against=REVISION --configuration="pwl elbo 1 400" --no-pytorch
 
-200 latents, batch 100, a population of 1000 particles moved by 40 sweeps (the published set-up), on random images.
-Machines are noisy: look at the ratio within a round, not at the milliseconds. Compilation is reported apart.
+200 latents, batch 100, a population of 1000 particles moved by 40 sweeps (the published set-up), on random images. All
+take turns on the same machine; machines are noisy, so look at the ratios within a round and not at the milliseconds.
+Ends with status 1 if ours takes more than 1.05 times as long as the earlier version (median of the rounds).
 """
 
 import argparse
+import contextlib
 import pathlib
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from typing import TextIO
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-
-import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
 import numpy as np
-from step_times import NUM_EXAMPLES, in_turn, random_images, runner
-from training_iteration_torch import TrainingIteration
 
-from dvae.data import BatchOrder
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+_WORSE = 1.05
+_PAUSE = 0.3  # seconds before a turn, in which the threads of the one before stop spinning
 
 
-def plain_pytorch():
-    """A function that trains so many steps in eager PyTorch."""
-    iteration = TrainingIteration()
-    order = BatchOrder(num_examples=NUM_EXAMPLES, batch_size=100, seed=0)
-    done = 0
+class Contender:
+    """A process of `contender.py`; ready when it is made."""
 
-    def run(num_steps: int) -> None:
-        nonlocal done
-        for index in order.indices(done, num_steps):
-            iteration.step(index.astype(np.int64))
-        done += num_steps
+    def __init__(self, name: str, *arguments: str, said: TextIO = sys.stdout) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "benchmarks" / "contender.py"), *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        print(f"{name}: started and compiled in {self._answer():.1f} s", flush=True, file=said)
 
-    run(1)
-    return run
+    def milliseconds(self, num_steps: int) -> float:
+        """Of a step, mean of so many."""
+        time.sleep(_PAUSE)
+        self._process.stdin.write(f"{num_steps}\n")
+        self._process.stdin.flush()
+        return 1e3 * self._answer() / num_steps
+
+    def peak_memory(self) -> float:
+        """The most that the process has held so far, GB."""
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        [kilobytes] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+        return int(kilobytes) / 2**20
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> float:
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a contender has failed: {self._process.args}")
+        return float(line)
+
+
+@contextlib.contextmanager
+def checkout(revision: str) -> Iterator[str]:
+    """The project as of a revision, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--detach", folder, revision], check=True, capture_output=True)
+        try:
+            yield folder
+        finally:
+            subprocess.run([*git, "remove", "--force", folder], check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40, help="iterations in a round, for each of the two")
+    parser.add_argument("--against", help="a revision of this project: a tag or a commit")
+    parser.add_argument("--configuration", default="dvaess elbo 1 200", help="of ours, as for step_times.py")
+    parser.add_argument("--pytorch", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=30, help="iterations in a round, for each")
     arguments = parser.parse_args()
 
-    runs = {}
-    for name, build in (("ours", lambda: runner({"model": "dvaess"}, random_images())), ("PyTorch", plain_pytorch)):
-        start = time.perf_counter()
-        runs[name] = build()
-        print(f"{name}: built and compiled in {time.perf_counter() - start:.1f} s", flush=True)
-    times = in_turn(runs, num_rounds=arguments.rounds, num_steps=arguments.steps)
-    for pair in zip(*times.values(), strict=True):
-        print("   ".join(f"{name} {value:6.1f} ms" for name, value in zip(times, pair, strict=True)))
-    ratios = np.divide(times["ours"], times["PyTorch"])
-    print("\n".join(f"{name}: median {np.median(values):.1f} ms per iteration" for name, values in times.items()))
-    print(f"ours / PyTorch, pair by pair: median {np.median(ratios):.2f}, {ratios.min():.2f} to {ratios.max():.2f}")
+    with contextlib.ExitStack() as stack:
+        trees = {"ours": str(ROOT)}
+        if arguments.against:
+            trees[arguments.against] = stack.enter_context(checkout(arguments.against))
+        contenders = {name: Contender(name, tree, arguments.configuration) for name, tree in trees.items()}
+        if arguments.pytorch:
+            latents = arguments.configuration.split()[3:]
+            contenders["PyTorch"] = Contender("PyTorch", "pytorch", *latents)
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(arguments.rounds):
+            for name, contender in contenders.items():
+                times[name].append(contender.milliseconds(arguments.steps))
+        for contender in contenders.values():
+            contender.close()
+
+    print(
+        f"\n{arguments.configuration}\n\n"
+        "| | ms an iteration, median | ours / this | least | most |\n|---|---|---|---|---|"
+    )
+    ratios = {name: np.divide(times["ours"], values) for name, values in times.items()}
+    for name, values in times.items():
+        ratio = ratios[name]
+        print(f"| {name} | {np.median(values):.1f} | {np.median(ratio):.2f} | {ratio.min():.2f} | {ratio.max():.2f} |")
+    if arguments.against and np.median(ratios[arguments.against]) > _WORSE:
+        sys.exit(f"slower than {arguments.against}")
 
 
 if __name__ == "__main__":

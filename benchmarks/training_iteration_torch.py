@@ -1,7 +1,7 @@
 """Plain PyTorch doing what one training iteration of DVAE## does: the yardstick for `training_iteration.py`.
 
 Written the way a researcher would write it by hand: eager PyTorch, `torch.nn`, `torch.optim.Adam`. It does the same
-arithmetic as the project (200 latents, a prior population of 1000 particles moved by 40 sweeps, 10 binary and one
+arithmetic as the project (a prior population of 1000 particles moved by 40 sweeps, 10 binary and one
 relaxed sweep of the posterior, batch 100, PWL relaxation, weight decay, Adam). It is a yardstick of time, not a second
 implementation of the model: nothing else uses it.
 """
@@ -13,7 +13,7 @@ import time
 
 import torch
 
-PIXELS, LEFT, RIGHT, HIDDEN, BATCH, PARTICLES = 784, 100, 100, 200, 100, 1000
+PIXELS, HIDDEN, BATCH, PARTICLES = 784, 200, 100, 1000
 PRIOR_SWEEPS, GIBBS_SWEEPS = 40, 10
 RELAXATION_BETA, WEIGHT_DECAY = 4.0, 1e-4
 
@@ -41,17 +41,20 @@ def bernoulli(logits: torch.Tensor) -> torch.Tensor:
 
 
 class TrainingIteration:
-    def __init__(self) -> None:
+    """Attributes: `side`, latents on each side of the prior."""
+
+    def __init__(self, side: int = 100) -> None:
         torch.manual_seed(0)
-        self.encoder = network(PIXELS, LEFT + RIGHT + LEFT * RIGHT)
-        self.coupling_norm = torch.nn.BatchNorm1d(LEFT * RIGHT, eps=1e-2, momentum=0.01)
-        self.decoder = network(LEFT + RIGHT, PIXELS)
-        self.bias_left = torch.nn.Parameter(torch.zeros(LEFT))
-        self.bias_right = torch.nn.Parameter(torch.zeros(RIGHT))
-        self.weights = torch.nn.Parameter(torch.zeros(LEFT, RIGHT))
+        self.side = side
+        self.encoder = network(PIXELS, 2 * side + side**2)
+        self.coupling_norm = torch.nn.BatchNorm1d(side**2, eps=1e-2, momentum=0.01)
+        self.decoder = network(2 * side, PIXELS)
+        self.bias_left = torch.nn.Parameter(torch.zeros(side))
+        self.bias_right = torch.nn.Parameter(torch.zeros(side))
+        self.weights = torch.nn.Parameter(torch.zeros(side, side))
         self.images = (torch.rand(50_000, PIXELS) < 0.13).to(torch.uint8)
-        self.chains = (torch.rand(50_000, LEFT) < 0.5).to(torch.uint8)
-        self.population = (torch.rand(PARTICLES, LEFT) < 0.5).float()
+        self.chains = (torch.rand(50_000, side) < 0.5).to(torch.uint8)
+        self.population = (torch.rand(PARTICLES, side) < 0.5).float()
         self.old = [p.detach().clone() for p in (self.bias_left, self.bias_right, self.weights)]
         modules = [self.encoder, self.coupling_norm, self.decoder]
         self.decayed = [m.weight for net in modules for m in net.modules() if hasattr(m, "weight")] + [self.weights]
@@ -81,8 +84,8 @@ class TrainingIteration:
         self.move_population()
         x = self.images[index].float()
         outputs = self.encoder(x - 0.13)
-        u_left, u_right, j = outputs.split([LEFT, RIGHT, LEFT * RIGHT], dim=1)
-        j = self.coupling_norm(j).reshape(-1, LEFT, RIGHT) * (1.5 / LEFT**0.5)
+        u_left, u_right, j = outputs.split([self.side, self.side, self.side**2], dim=1)
+        j = self.coupling_norm(j).reshape(-1, self.side, self.side) * (1.5 / self.side**0.5)
         w, a, b = 4 * j, 2 * (u_left - j.sum(2)), 2 * (u_right - j.sum(1))
         with torch.no_grad():
             left = self.chains[index].float()
