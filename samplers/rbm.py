@@ -115,6 +115,13 @@ class RBM(_Parameters):
         return units
 
     def _contract(self, units: tf.Tensor, axis: str) -> tf.Tensor:
+        num_batch_axes = self.weights.shape.rank - 2
+        if num_batch_axes and units.shape.rank == num_batch_axes + 2:  # [samples, *batch, units]
+            # A product for each machine, of all its samples. Of the einsum below XLA makes loops that compute what
+            # stands around them (a relaxation's derivative) once for each unit of the other side: ten times slower.
+            by_machine = tf.transpose(units, [*range(1, num_batch_axes + 1), 0, num_batch_axes + 1])
+            products = tf.matmul(by_machine, self.weights, transpose_b=axis == "z")
+            return tf.transpose(products, [num_batch_axes, *range(num_batch_axes), num_batch_axes + 1])
         # Letters y, z are the weights' two axes; the one named `axis` is summed against the units.
         batch = string.ascii_lowercase[: self.weights.shape.rank - 2]
         other = "z" if axis == "y" else "y"
