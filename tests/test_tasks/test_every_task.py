@@ -143,6 +143,7 @@ def test_results_have_the_documented_fields(finished):
     assert results["posterior_sampler"] == sampler
     assert results["posterior_temperatures"] == (10 if sampler.startswith("annealed") else None)
     assert results["posterior_base"] == ("fields" if sampler.startswith("annealed") else None)
+    assert results["posterior_pilot"] is None  # base and temperatures are given
     if task.has_prior:
         assert (results["log_z_chains"], results["log_z_temperatures"], results["log_z_error"]) == (50, 50, None)
 
@@ -202,6 +203,11 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
         }
         if model == "dvaess":
             shapes = {"bias_left": (3, 4), "bias_right": (3, 4), "weights": (3, 4, 4)}
+            names |= {"posterior_log_partition"}
+            asked = {"num_samples": 20, "posterior_temperatures": 3, "posterior_base": 2, "seed": SEED}
+            of_posterior = call(signatures, "posterior_log_partition", x=x, **asked)
+            outputs = ("log_z", "standard_error", "effective_sample_size")
+            expected |= {("posterior_log_partition", name): (of_posterior, (3,)) for name in outputs}
         else:
             shapes = {"logits": (3, 8)} if finished.config.num_groups == 1 else {}
         if shapes:
