@@ -33,6 +33,7 @@ SERIES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # (argparse checks the empty list, too.)
     parser.add_argument("series", nargs="*", choices=[*SERIES, []], default=list(SERIES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a round, about")
