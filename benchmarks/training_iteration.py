@@ -76,10 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", help="a revision of this project: a tag or a commit")
     parser.add_argument("--configuration", default="dvaess elbo 1 200", help="of ours, as for step_times.py")
-    parser.add_argument("--pytorch", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--pytorch", action=argparse.BooleanOptionalAction, default=True, help="DVAE##, K = 1, alone")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=30, help="iterations in a round, for each")
     arguments = parser.parse_args()
+    *what, latents = arguments.configuration.split()
+    if arguments.pytorch and what != ["dvaess", "elbo", "1"]:
+        parser.error('PyTorch does "dvaess elbo 1 LATENTS" alone; give --no-pytorch')
 
     with contextlib.ExitStack() as stack:
         trees = {"ours": str(ROOT)}
@@ -87,8 +90,7 @@ def main() -> None:
             trees[arguments.against] = stack.enter_context(checkout(arguments.against))
         contenders = {name: Contender(name, tree, arguments.configuration) for name, tree in trees.items()}
         if arguments.pytorch:
-            latents = arguments.configuration.split()[3:]
-            contenders["PyTorch"] = Contender("PyTorch", "pytorch", *latents)
+            contenders["PyTorch"] = Contender("PyTorch", "pytorch", latents)
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(arguments.rounds):
             for name, contender in contenders.items():

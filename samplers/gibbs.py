@@ -1,6 +1,6 @@
 """Block Gibbs sweeps: the only place that knows how to be fast.
 
-Three choices make the inner loop of everything else two to four times faster than the obvious TensorFlow graph:
+Three choices make the inner loop of everything else two to three times faster than the obvious TensorFlow graph:
 
 * XLA with the Threefry generator of `samplers.random`, one random word for two units. The uniforms, the logistic
   function and the comparison become one fused pass over memory. (XLA's Philox is several times slower, and TensorFlow's

@@ -70,9 +70,8 @@ class Trainer:
         self.state = state
         self._loss = loss
         self.metrics = loss.metrics
-        self._prior_step = None
+        self._prior_step = prior_sampler.step if prior_sampler is not None else None
         if prior_sampler is not None:
-            self._prior_step = prior_sampler.step
             self.metrics += tuple(f"prior_{name}" for name in prior_sampler.info)
         self._encoder_variables = loss.encoder.trainable_variables if loss.encoder else []
         numbers = set(map(id, self._encoder_variables))
