@@ -20,7 +20,7 @@ from samplers import random
 from samplers.log_z_estimates import LogZ
 
 # Those that a pilot tries, the quickest first. The biases alone need more temperatures than either, for any posterior.
-_BASES, _TEMPERATURES = ("mean_field", "fields"), (10, 25, 50, 100, 250, 500)
+_BASES, _TEMPERATURES = ("mean_field", "fields"), (5, 10, 25, 50, 100, 250, 500)
 _REFERENCE = "fields", 500
 _EXAMPLES, _CHAINS = 20, 500
 _LEAST_SHARE = 0.5  # of the chains that must count, on average: shorter annealing would cost more samples than it saves

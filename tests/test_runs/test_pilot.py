@@ -45,7 +45,7 @@ def chosen(functions, **given):
 def test_one_mode_is_annealed_quickly():
     functions = pretended(lambda base, number: 5.0, lambda base, number: 0.9)
     found = annealing(functions, IMAGES, protocol="pilot", seed=1)
-    assert found[:2] == ("mean_field", 10)
+    assert found[:2] == ("mean_field", 5)
     assert found.pilot == (20, 0.9, 0.0)
 
 
@@ -55,7 +55,7 @@ def test_uneven_weights_ask_for_more_temperatures():
 
 def test_a_base_that_misses_modes_is_not_taken():
     functions = pretended(lambda base, number: 5.0 - 0.5 * (base == "mean_field"), lambda base, number: 0.8)
-    assert chosen(functions) == ("fields", 10)
+    assert chosen(functions) == ("fields", 5)
     assert chosen(functions, base="mean_field") == ("mean_field", 500)  # as asked for, with all that can be done
     assert chosen(functions, temperatures=25) == ("fields", 25)
 
