@@ -7,7 +7,8 @@
 left | right. All start from the same states. First it is checked that they do the same: the mean free energy of the
 left units after the 40 sweeps has one expectation, whether or not the chains have mixed by then.
 
-A package that is not installed is left out. Compilation is reported apart. On a busy machine,
+Every call comes right after another of the same package, as in training. A package that is not installed is left out.
+Compilation is reported apart. On a busy machine,
 `taskset -c 0 python benchmarks/gibbs.py` compares on one core: `comparison.py` says why.
 """
 
@@ -202,7 +203,7 @@ def table(num_units: int, num_rounds: int) -> str:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(1, num_rounds + 1):
         for name, run in runs.items():
-            times[name].append(1e3 * comparison.seconds_of(run, number)[1])
+            times[name].append(1e3 * comparison.seconds_of(run, number, awake=True)[1])
         comparison.progress("   ".join(f"{name} {values[-1]:.1f} ms" for name, values in times.items()))
 
     lines = ["| | ms, median | min to max | ratio to ours | min to max | built and compiled, s | mean F |"]
