@@ -39,7 +39,7 @@ def main() -> None:
 
 def cli() -> None:
     """Defines the flags and runs `main`."""
-    groups = settings_flags.define(Config, if_left_out="the published value")
+    groups = settings_flags.define(Config, if_left_out="that of the recipe")
     flags.DEFINE_bool("resume", True, "continue the run in --log_dir if it has these settings; refuse any other")
     groups["Run directory"].append("resume")
     command_line.run(main, description=__doc__, groups=groups)

@@ -98,6 +98,7 @@ def _posterior(config: Config, layers: LayerFactory, mean_pixel: np.ndarray, net
                 num_right=config.num_left,
                 num_gibbs_sweeps=config.num_gibbs_sweeps,
                 num_relaxed_sweeps=config.num_relaxed_sweeps,
+                coupling_start=config.coupling_start,
                 coupling_rank=config.coupling_rank,
             )
         group_size = config.num_latents // config.num_groups

@@ -11,8 +11,10 @@ import dataclasses
 from typing import Any
 
 from dvae.published import BETAS
+from dvae.recipes import RECIPES as _RECIPES
 
 MODELS = tuple(BETAS)
+RECIPES = tuple(_RECIPES)
 OBJECTIVES = ("elbo", "iw", "structured", "mcmc")
 PRIOR_SAMPLERS = ("population_annealing", "pcd", "parallel_tempering")
 BASES = ("biases", "fields", "mean_field")  # as in `models.posterior`
@@ -25,7 +27,7 @@ def setting(group: str, help_text: str, default: Any = dataclasses.MISSING, **bo
     Args:
       group: heading under which `--help` lists it.
       help_text: one line.
-      default: left out where it depends on other settings: the published value (`dvae.settings.complete`), or that of
+      default: left out where it depends on other settings: its recipe's value (`dvae.settings.complete`), or that of
         the evaluated model.
       bounds: `least` and `most` are allowed themselves, `above` is not; `choices`, names.
     """
@@ -54,6 +56,12 @@ class Config:
         "output of the encoder",
         None,
         least=1,
+    )
+
+    coupling_start: float = setting(
+        "Model",
+        "scale of dvaess's couplings at the start: J is about 1.5 / sqrt(N) times that",
+        least=0.0,
     )
 
     dataset: str = setting(
@@ -86,6 +94,7 @@ class Config:
     )
     prior_sweeps: int = setting("Prior sampler", "Gibbs sweeps of the particles in a step", 40, least=1)
 
+    recipe: str = setting("Training", "what stands in for the settings that are left out", RECIPES[0], choices=RECIPES)
     num_steps: int = setting("Training", "parameter updates", least=1)
     batch_size: int = setting("Training", "examples in a step", 100, least=2)
     learning_rate: float = setting("Training", "base rate of Adam; scheduled as published", above=0.0)

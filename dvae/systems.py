@@ -62,8 +62,8 @@ class System(NamedTuple):
         if self.is_undirected:
             return frozenset(
                 (
-                    "num_gibbs_sweeps num_relaxed_sweeps coupling_rank valid_temperatures valid_base test_protocol "
-                    "test_temperatures test_base"
+                    "num_gibbs_sweeps num_relaxed_sweeps coupling_start coupling_rank valid_temperatures valid_base "
+                    "test_protocol test_temperatures test_base"
                 ).split()
             )
         return frozenset({"shared_context"})

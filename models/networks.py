@@ -37,10 +37,16 @@ class LayerFactory:
         layer.build((None, num_inputs))
         return layer
 
-    def batch_norm(self, num_units: int, *, name: str, decays: bool = True) -> keras.layers.BatchNormalization:
-        """Batch normalisation, built; its scales are regularised if it `decays`."""
+    def batch_norm(
+        self, num_units: int, *, name: str, scale: float = 1.0, decays: bool = True
+    ) -> keras.layers.BatchNormalization:
+        """Batch normalisation, built; its scales (gamma) start at `scale` and are regularised if it `decays`."""
         layer = keras.layers.BatchNormalization(
-            momentum=self.momentum, epsilon=self.epsilon, gamma_regularizer=self.decay() if decays else None, name=name
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            gamma_initializer=keras.initializers.Constant(scale),
+            gamma_regularizer=self.decay() if decays else None,
+            name=name,
         )
         layer.build((None, num_units))
         return layer

@@ -68,6 +68,9 @@ class RBMPosterior(Posterior):
       num_left, num_right: units on either side.
       num_gibbs_sweeps: s, binary sweeps from the persistent chain, without gradient.
       num_relaxed_sweeps: t, relaxed sweeps, through which the gradient flows.
+      coupling_start: scale of the couplings at the start, that of their batch normalisation (factors: its root). At 1,
+        as published, every q(z | x) starts as a spin glass above its transition (J sqrt(N) = 1.5): random fields that
+        depend on x and say nothing, and a posterior that is much too sure. Near 0 it starts factorial.
       coupling_rank: r; None for couplings that are outputs themselves, as published.
     """
 
@@ -85,6 +88,7 @@ class RBMPosterior(Posterior):
         num_right: int,
         num_gibbs_sweeps: int,
         num_relaxed_sweeps: int,
+        coupling_start: float = 1.0,
         coupling_rank: int | None = None,
     ) -> None:
         super().__init__(name="posterior")
@@ -100,7 +104,8 @@ class RBMPosterior(Posterior):
         num_outputs = self.num_units + num_couplings
         self.head = layers.dense(feature_width("encoder", encoder, len(mean_pixel)), num_outputs, name="outputs")
         # Its scales are the sizes of the couplings: decay would switch off one without a steady gradient.
-        self.coupling_norm = layers.batch_norm(num_couplings, name="coupling_norm", decays=False)
+        scale = coupling_start if coupling_rank is None else math.sqrt(coupling_start)
+        self.coupling_norm = layers.batch_norm(num_couplings, name="coupling_norm", scale=scale, decays=False)
         self.built = True
 
     @property

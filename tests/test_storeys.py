@@ -16,7 +16,7 @@ PROGRAMS = {"run_training", "run_eval"}
 PACKAGES = ("samplers", "models", "dvae")
 # The floors of `dvae/`, lowest first: a room imports from its own floor and from those below.
 FLOORS = [
-    ("errors", "quiet", "compiling", "published"),
+    ("errors", "quiet", "compiling", "published", "recipes"),
     ("files", "pictures", "config"),
     ("data",),
     ("training", "evaluation"),

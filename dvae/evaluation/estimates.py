@@ -35,6 +35,7 @@ RESULTS = (
     *(name for name in _SETTINGS if name not in _CONTRACT),
     *_OF_LOG_Z,
     "posterior_pilot",
+    "recipe",
 )
 # What an evaluation measures, and not how.
 MEASURED = (

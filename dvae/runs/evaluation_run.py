@@ -106,6 +106,7 @@ def evaluate(
         dataset=data.name,
         split=split,
         posterior_pilot=found,
+        recipe=origin["settings"].get("recipe", "published"),  # models of before had no other
         step=origin["step"],
         seconds=origin["seconds"],
     )

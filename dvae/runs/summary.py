@@ -18,7 +18,8 @@ def describe_run(config: Config, dataset: Dataset) -> str:
         f"{TASKS[config.objective].described(config)}, on {config.dataset}: "
         f"{len(dataset.train)} / {len(dataset.valid)} / {len(dataset.test)} examples of {dataset.num_pixels} pixels, "
         f"{binarization}\n"
-        f"{config.num_steps} steps of {config.batch_size}, seed {config.seed}; all is written to {config.log_dir}"
+        f"{config.num_steps} steps of {config.batch_size}, {config.recipe} recipe, seed {config.seed}; "
+        f"all is written to {config.log_dir}"
     )
 
 

@@ -1,4 +1,4 @@
-"""From the settings that are given to a complete configuration: what is left out is as published."""
+"""From the settings that are given to a complete configuration: what is left out is as the recipe says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from dvae import published
 from dvae.config import Config
 from dvae.errors import UserError
+from dvae.recipes import RECIPES
 from dvae.settings import rules
 from dvae.settings.values import check_values
 
@@ -29,7 +30,7 @@ def configure(**given: Any) -> Config:
 
 
 def complete(given: Mapping[str, Any]) -> Config:
-    """The configuration in which every setting that is not given has its published value.
+    """The configuration in which every setting that is not given has the value of its recipe, mostly the published one.
 
     That depends on the model, the structure, the data set and the objective. Evaluations come every 20,000 steps, or
     every 10,000 if training has 100,000 or fewer, as published; a training of fewer than 100,000 steps has ten.
@@ -39,11 +40,15 @@ def complete(given: Mapping[str, Any]) -> Config:
     """
     values = _defaults() | _named(given)
     check_values(Config, values)
-    of_data, of_objective = (
-        table.get(values[name], {})
-        for table, name in ((published.BY_DATASET, "dataset"), (published.BY_OBJECTIVE, "objective"))
-    )
-    values = {**published.COMMON, **of_data, **of_objective, **values}
+    recipe, objective = RECIPES[values["recipe"]], values["objective"]
+    values = {
+        **published.COMMON,
+        **recipe.common,
+        **published.BY_DATASET.get(values["dataset"], {}),
+        **published.BY_OBJECTIVE.get(objective, {}),
+        **recipe.by_objective.get(objective, {}),
+        **values,
+    }
     values.setdefault("shared_context", published.SHARED_CONTEXT[values["model"]])
     is_of_poster = values["model"].startswith("dvaes_") and not values["shared_context"]
     values.setdefault("iw_gradient", published.IW_GRADIENT_OF_POSTER if is_of_poster else published.IW_GRADIENT)

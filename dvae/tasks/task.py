@@ -23,6 +23,7 @@ from dvae.training.trainer import Trainer, new_optimizer, state_seed
 _ALWAYS = frozenset(
     {
         "objective",
+        "recipe",
         "num_latents",
         "hidden_layers",
         "weight_decay",

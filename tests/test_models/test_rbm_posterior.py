@@ -33,18 +33,22 @@ SEED = tf.constant([6, 7])
 LEVEL = 1e-5
 
 
-def make_model(*, num_relaxed_sweeps=1, coupling_rank=None):
+def new_model(*, num_relaxed_sweeps=1, **couplings):
     seeds = keras.random.SeedGenerator(0)
     layers = LayerFactory(hidden_units=3, weight_decay=0.0, momentum=0.99, epsilon=0.01, seeds=seeds)
     common = {"layers": layers, "mean_pixel": tiny.MEAN_PIXEL}
     sizes = {"num_left": N, "num_right": M, "num_gibbs_sweeps": S, "num_relaxed_sweeps": num_relaxed_sweeps}
-    sizes["coupling_rank"] = coupling_rank
     encoder, decoder = layers.hidden_stack(6, 2, name="encoder"), layers.hidden_stack(N + M, 1, name="decoder")
-    model = DiscreteVAE(
+    return DiscreteVAE(
         prior=RBMPrior(N, M),
-        posterior=RBMPosterior(encoder, PiecewiseLinear(1.0), **common, **sizes),
+        posterior=RBMPosterior(encoder, PiecewiseLinear(1.0), **common, **sizes, **couplings),
         likelihood=BernoulliLikelihood(decoder, **common, num_units=N + M),
     )
+
+
+def make_model(**given):
+    """With weights of no special values."""
+    model = new_model(**given)
     reference_models.randomize(model, 3, scale=0.3)
     return model
 
@@ -67,6 +71,23 @@ def test_low_rank_couplings_are_sums_of_outer_products():
                 )
     for bias, axis, own in ((rbm.bias_left, 2, fields[:, :N]), (rbm.bias_right, 1, fields[:, N:])):
         np.testing.assert_allclose(bias + np.sum(rbm.weights, axis=axis) / 2, 2 * own, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_couplings_start_as_strong_as_wanted(rank):
+    """`W(start) = start * W(1)` with the same kernels; over a batch J as outputs deviates by 1.5 / sqrt(N).
+
+    But for the norm's epsilon of 0.01, beside the variance of the outputs.
+    """
+    x = np.random.default_rng(2).integers(0, 2, [200, 6]).astype(np.float32)
+    published, weak = (new_model(coupling_start=start, coupling_rank=rank).posterior for start in (1.0, 0.2))
+    weights = published.encode(x, training=True).weights
+    np.testing.assert_allclose(weak.encode(x, training=True).weights, 0.2 * weights.numpy(), rtol=1e-5, atol=1e-6)
+    if rank is None:
+        outputs = published.head(published.encoder(x - tiny.MEAN_PIXEL, training=True))[:, N + M :]
+        variance = np.var(outputs, axis=0).reshape(N, M)
+        expected = 1.5 / np.sqrt(N) * np.sqrt(variance / (variance + 0.01))
+        np.testing.assert_allclose(np.std(weights, axis=0) / 4, expected, rtol=1e-4)
 
 
 WEIGHTS = reference_models.weights_of(make_model())

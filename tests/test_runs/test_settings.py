@@ -9,9 +9,10 @@ import tensorflow as tf
 
 import dvae
 import runs
-from dvae import data
+from dvae import data, published
 from dvae.config import PROTOCOLS, Config, EvaluationSettings
 from dvae.errors import UserError
+from dvae.recipes import RECIPES
 from dvae.settings import rules
 from dvae.settings.complete import complete
 from dvae.systems import IW_GRADIENTS, PRIOR_SAMPLERS, STRATEGIES, SYSTEMS
@@ -35,7 +36,7 @@ def test_every_choice_stands_for_something():
     assert choices == {
         "model": tuple(SYSTEMS), "objective": tuple(TASKS), "iw_gradient": tuple(IW_GRADIENTS),
         "prior_sampler": tuple(PRIOR_SAMPLERS), "strategy": tuple(STRATEGIES), "valid_base": BASES, "test_base": BASES,
-        "test_protocol": PROTOCOLS,
+        "test_protocol": PROTOCOLS, "recipe": tuple(RECIPES),
     }  # fmt: skip
 
 
@@ -67,6 +68,22 @@ def test_completed_settings_have_no_gap_and_are_stable():
 def test_what_is_left_out_is_as_published(given, wanted):
     config = complete(given)
     assert {name: getattr(config, name) for name in wanted} == wanted
+
+
+def test_a_recipe_stands_in_for_what_is_left_out_alone():
+    """Where published numbers of a data set or an objective do, it does not; whatever it sets has no other default."""
+    for name, recipe in RECIPES.items():
+        assert recipe.common.keys() <= published.COMMON.keys()
+        for objective, own in recipe.by_objective.items():
+            assert own.keys() <= published.COMMON.keys()
+            config = complete({"recipe": name, "objective": objective})
+            assert {setting: getattr(config, setting) for setting in own} == own
+        config, other = (complete({"recipe": given, "dataset": "binarized_mnist"}) for given in (name, "published"))
+        changed = {n: v for n, v in dataclasses.asdict(config).items() if v != getattr(other, n) and n != "recipe"}
+        assert changed == {n: v for n, v in recipe.common.items() if v != published.COMMON[n]}
+        given = {"recipe": name, **dict.fromkeys(recipe.common, 1)}
+        assert {n: getattr(complete(given), n) for n in recipe.common} == dict.fromkeys(recipe.common, 1)
+    assert RECIPES["published"] == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +216,7 @@ OUTSIDE = {  # read where a run is opened, described or evaluated, and not by th
     "dataset", "data_dir", "log_dir", "strategy", "report_every", "eval_every", "checkpoint_every", "valid_examples",
     "test_examples", "valid_samples", "test_samples", "valid_temperatures", "test_temperatures", "log_z_chains",
     "valid_log_z_temperatures", "test_log_z_temperatures", "valid_pictures",
-    "valid_base", "test_base", "test_protocol",
+    "valid_base", "test_base", "test_protocol", "recipe",
 }  # fmt: skip
 
 

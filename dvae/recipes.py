@@ -1,0 +1,24 @@
+"""Recipes by name: what stands in for settings that are left out, where it is not as published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Recipe(NamedTuple):
+    """Settings in place of the published ones.
+
+    Attributes:
+      common: of every run, where data set and objective have no published number of their own.
+      by_objective: of an objective; they have precedence over the published ones for it.
+    """
+
+    common: Mapping[str, Any]
+    by_objective: Mapping[str, Mapping[str, Any]]
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "published": Recipe({}, {}),
+    "fast": Recipe({"coupling_start": 0.1}, {}),
+}
