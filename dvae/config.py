@@ -75,6 +75,17 @@ class Config:
         "Objective", "log q in the ELBO of dvaes_* at stopped parameters (the DVAE# column of DVAE##'s table 1)", False
     )
     num_samples: int = setting("Objective", "K, samples per example in training (iw: 5 or 25)", 1, least=1)
+    num_replicates: int = setting(
+        "Objective",
+        "R, bounds of an example that structured prediction averages in a step, of K samples each",
+        1,
+        least=1,
+    )
+    term_1: bool = setting(
+        "Objective",
+        "the gradient's term I (DVAE##, eq. 9), which Algorithm 1 leaves out: how the law of dvaess's chains depends "
+        "on the encoder, by covariances over R replicates (structured prediction)",
+    )
     observed: str = setting(
         "Objective",
         "what structured prediction is given: top or left half, a fraction of the pixels row by row, or an .npy mask",

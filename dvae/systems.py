@@ -35,6 +35,8 @@ class System(NamedTuple):
       divergence: that of the posterior's relaxed samples from the prior, by the number of groups; what fits relaxation
         and posterior.
       negative_entropy: `-H(q)` of relaxed samples, or a surrogate with its gradient.
+      log_law: of the states that the posterior's chains were relaxed from, up to a constant of each example; None where
+        samples are no function of a chain.
       log_ratio: `log q - log p` of single relaxed samples; None where no importance weight of one is defined.
       smoothed: the prior as `divergence` and `log_ratio` take it, from its machine and the sharpness beta.
       is_undirected: whether the posterior is one RBM, and not directed groups.
@@ -46,6 +48,7 @@ class System(NamedTuple):
     relaxation: Callable[[float, int], Relaxation]
     divergence: Callable[[int], Divergence]
     negative_entropy: Divergence = divergences.directed_negative_entropy
+    log_law: Divergence | None = None
     log_ratio: Divergence | None = None
     smoothed: Callable[[RBM, float], Any] = lambda rbm, beta: rbm
     is_undirected: bool = False
@@ -134,6 +137,7 @@ SYSTEMS: dict[str, System] = {
         relaxation=_sharp(PiecewiseLinear),
         divergence=_any_groups(divergences.rbm_to_rbm_without_log_z_phi),
         negative_entropy=divergences.rbm_negative_entropy_without_log_z_phi,
+        log_law=divergences.rbm_log_law_of_chains_without_log_z_phi,
         log_ratio=divergences.relaxed_rbm_to_rbm_without_log_z_phi,
         is_undirected=True,
     ),

@@ -181,6 +181,15 @@ def rbm_negative_entropy_without_log_z_phi(sample: RBMSample) -> tf.Tensor:
     return -machine.energy(*machine.split(sample.means))
 
 
+def rbm_log_law_of_chains_without_log_z_phi(sample: RBMSample) -> tf.Tensor:
+    """`-F_phi(left)` of the chains' binary states: `log q(left | x)` *plus* log Z_phi, nats, `[K, B]`.
+
+    The right units are drawn from the left ones in the relaxed sweeps, so that the left ones' law is all that term I of
+    eq. 9 of [DVAE##] needs.
+    """
+    return -sample.encoding.free_energy(sample.chains)
+
+
 def _entropy(sample: DirectedSample) -> tf.Tensor:
     """Of the binary units of all groups given the sampled groups before them, nats, `[K, B]`."""
     return tf.reduce_sum(tfd.Bernoulli(logits=sample.logits).entropy(), axis=-1)

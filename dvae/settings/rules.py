@@ -38,6 +38,12 @@ def check(config: Config) -> None:
         raise UserError(
             "must be 1 for {objective}", mentions={"objective": config.objective}, num_samples=config.num_samples
         )
+    if config.term_1 and config.num_replicates < 2 and "term_1" in task.reads(config):
+        raise UserError(
+            "must be at least 2 with {term_1}: it is a covariance over them",
+            mentions={"term_1": True},
+            num_replicates=config.num_replicates,
+        )
     if config.objective == "iw" and system.log_ratio is None:
         weighed = ", ".join(name for name, system in SYSTEMS.items() if system.log_ratio is not None)
         raise UserError(

@@ -36,17 +36,25 @@ class StructuredPrediction(Task):
 
     @classmethod
     def reads(cls, config: Config) -> frozenset[str]:
-        return super().reads(config) | {"observed"}
+        names = super().reads(config) | {"observed", "num_replicates"}
+        return names | ({"term_1"} if SYSTEMS[config.model].log_law is not None else frozenset())
 
     @classmethod
     def described(cls, config: Config) -> str:
+        replicates = f", {config.num_replicates} replicates" if config.num_replicates > 1 else ""
+        gradient = ", with term I" if config.term_1 and "term_1" in cls.reads(config) else ""
         return (
-            f"{described_system(config)}, {config.observed} observed, the rest predicted, {described_samples(config)}"
+            f"{described_system(config)}, {config.observed} observed, the rest predicted, "
+            f"{described_samples(config)}{replicates}{gradient}"
         )
 
     @property
     def checksum(self) -> str:
         return hashlib.sha256(self.dataset.checksum.encode() + self.part.observed.tobytes()).hexdigest()
+
+    @property
+    def num_draws(self) -> int:
+        return self.config.num_samples * self.config.num_replicates
 
     def new_model(self) -> ConditionalModel:
         mean_observed, mean_target = (self.dataset.mean_pixel[numbers] for numbers in self.part)
@@ -56,7 +64,14 @@ class StructuredPrediction(Task):
         return model.posterior.chain_units
 
     def loss(self, model: ConditionalModel) -> PredictionLoss:
-        return PredictionLoss(self.config, model, self.part, SYSTEMS[self.config.model].negative_entropy)
+        system = SYSTEMS[self.config.model]
+        return PredictionLoss(
+            self.config,
+            model,
+            self.part,
+            negative_entropy=system.negative_entropy,
+            log_law=system.log_law if self.config.term_1 else None,
+        )
 
     def functions(self, model: ConditionalModel, settings: DrawSettings) -> Functions:
         return prediction_functions(model, self.part, settings)

@@ -111,6 +111,11 @@ class Task(abc.ABC):
         """Of the data and of all else that the settings only point to; a run may continue with no other."""
         return self.dataset.checksum
 
+    @property
+    def num_draws(self) -> int:
+        """Draws of the posterior for each example in a step."""
+        return self.config.num_samples
+
     @abc.abstractmethod
     def new_model(self) -> Any:
         """The Keras model, its weights drawn with the seed of the settings.
@@ -169,7 +174,7 @@ class Task(abc.ABC):
             model=model,
             optimizer=new_optimizer(config, model),
             num_examples=len(self.dataset.train),
-            num_samples=config.num_samples,
+            num_samples=self.num_draws,
             chain_units=self.chain_units(model),
             prior_state=prior_state,
             seed=state_seed(config),

@@ -126,12 +126,19 @@ class PredictionLoss(Loss):
 
     Args:
       negative_entropy: of the posterior's relaxed samples; a function of `models.divergences`.
+      log_law: of the states that these started from, likewise; None for the gradient without term I.
     """
 
     metrics = (*objectives.STRUCTURED_METRICS, "entropy_weight")
 
     def __init__(
-        self, config: Config, model: ConditionalModel, part: ObservedPart, negative_entropy: Callable[..., tf.Tensor]
+        self,
+        config: Config,
+        model: ConditionalModel,
+        part: ObservedPart,
+        *,
+        negative_entropy: Callable[..., tf.Tensor],
+        log_law: Callable[..., tf.Tensor] | None = None,
     ) -> None:
         self._config, self._part = config, part
         self.encoder = model.posterior
@@ -139,17 +146,27 @@ class PredictionLoss(Loss):
         self._sample_relaxed = _relaxed_sampler(model.posterior)
         self._log_prob = compiled(model.likelihood.log_prob, autograph=True)
         self._negative_entropy = compiled(negative_entropy)
+        self._log_law = compiled(log_law) if log_law else None
 
     def objective(self, x, chains, prior, *, step, seed):
-        """`-mean [log mean_k p(x_2 | zeta_k) + entropy_weight * H(q(z | x_1))]`."""
+        """`-mean [log mean_k p(x_2 | zeta_k) + entropy_weight * H(q(z | x_1))]`, over examples and replicates."""
         config = self._config
+        num_draws = config.num_samples * config.num_replicates
         observed, target = self._part.split(x)
         encoding = self._encode(observed, training=True)
-        sample = self._sample_relaxed(encoding, num_samples=config.num_samples, seed=seed, chains=chains)
+        sample = self._sample_relaxed(encoding, num_samples=num_draws, seed=seed, chains=chains)
         log_likelihood = self._log_prob(target, sample.zeta, training=True)
 
+        def by_replicate(of_draws: tf.Tensor) -> tf.Tensor:  # [K, R, B]
+            return tf.reshape(of_draws, [config.num_samples, config.num_replicates, -1])
+
         entropy_weight = schedules.entropy_weight(step, num_steps=config.num_steps)
-        objective = objectives.structured(log_likelihood, self._negative_entropy(sample), entropy_weight=entropy_weight)
+        objective = objectives.structured(
+            by_replicate(log_likelihood),
+            by_replicate(self._negative_entropy(sample)),
+            entropy_weight=entropy_weight,
+            log_law=by_replicate(self._log_law(sample)) if self._log_law else None,
+        )
         return objective.measuring(entropy_weight=entropy_weight), sample.chains
 
 

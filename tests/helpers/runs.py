@@ -39,6 +39,7 @@ CASES = {
     "pwl-2-groups-iwae": {"model": "pwl", "num_groups": 2, "iw_gradient": "iwae"} | _WEIGHED,
     "pwl-4-groups": {"model": "pwl", "num_groups": 4},
     "dvaess-structured": {"model": "dvaess"} | _PREDICTING,
+    "dvaess-structured-term-1": {"model": "dvaess", "num_replicates": 2, "term_1": True} | _PREDICTING,
     "pwl-structured": {"model": "pwl", "num_groups": 2, "shared_context": False} | _PREDICTING,
     "gumbolt-structured": {"model": "gumbolt"} | _PREDICTING,
     "dvaes_power-structured": {"model": "dvaes_power"} | _PREDICTING,

@@ -94,6 +94,10 @@ def test_a_recipe_stands_in_for_what_is_left_out_alone():
             {"model": "pwl", "num_groups": 4, "num_latents": 12},
             "num_latents=12: must be divisible by 2 * num_groups (8)",
         ),
+        (
+            {"objective": "structured", "term_1": True},
+            "num_replicates=1: must be at least 2 with term_1=True: it is a covariance over them",
+        ),
         ({"model": "vae"}, "model='vae': must be one of dvae_spike_exp, "),
         ({"num_groups": 2}, "num_groups=2: must be 1 for dvaess, whose posterior is one RBM"),
         ({"objective": "mcmc", "num_latents": 22}, "num_latents=22: must be at most 20 for objective='mcmc', whose"),

@@ -56,8 +56,8 @@ def test_coefficients_match_loops(function, annealing):
 
 
 def test_structured_matches_loops():
-    """`w~` of the likelihoods alone, and lambda for the entropy, which every sample estimates."""
-    arguments, weight = [tf.constant(array) for array in (LOG_LIKELIHOOD, LOG_RATIO)], 0.3
+    """`w~` of the likelihoods alone, and lambda for the entropy, which every sample estimates; one replicate."""
+    arguments, weight = [tf.constant(array)[:, None] for array in (LOG_LIKELIHOOD, LOG_RATIO)], 0.3
     with tf.GradientTape() as tape:
         tape.watch(arguments)
         objective = objectives.structured(*arguments, entropy_weight=tf.constant(weight, tf.float64))
@@ -68,9 +68,49 @@ def test_structured_matches_loops():
         value -= np.log(sum(np.exp(LOG_LIKELIHOOD[k, b]) for k in range(4)) / 4) / 3
         value += weight * sum(LOG_RATIO[k, b] for k in range(4)) / 4 / 3
     np.testing.assert_allclose(objective.generative_loss, value, rtol=1e-12)
-    of_likelihood, of_entropy = tape.gradient(objective.generative_loss, arguments)
+    of_likelihood, of_entropy = (slope[:, 0] for slope in tape.gradient(objective.generative_loss, arguments))
     np.testing.assert_allclose(of_likelihood, -special.softmax(LOG_LIKELIHOOD, axis=0) / 3, rtol=1e-12)
     np.testing.assert_allclose(of_entropy, np.full([4, 3], weight / 12), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("num_left", "num_samples", "num_replicates"), [(3, 1, 2), (1, 1, 3), (1, 2, 2)])
+def test_term_1_is_unbiased(num_left, num_samples, num_replicates):
+    """Of functions of the chains' states alone: the mean over all their combinations, against the exact gradient.
+
+    `V` is a table of numbers, so that all of the gradient is term I. The law is that of an RBM's left units, whose
+    log Z is left out.
+    """
+    rng = np.random.default_rng(1)
+    parameters = [tf.constant(rng.normal(size=shape)) for shape in (num_left, 2, [num_left, 2])]
+    states = reference.all_states(num_left)
+    log_likelihoods, entropies = tf.constant(rng.normal(size=[2, len(states)]))
+    weight = tf.constant(0.3, tf.float64)
+    combinations = np.stack(np.meshgrid(*[np.arange(len(states))] * (num_samples * num_replicates)), -1)
+    combinations = combinations.reshape(-1, num_samples, num_replicates)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(parameters)
+        log_law = -RBM(*parameters).free_energy(tf.constant(states))
+        probabilities = tf.nn.softmax(log_law)
+        shares = [float(tf.reduce_prod(tf.gather(probabilities, c))) for c in combinations]
+        losses = [
+            objectives.structured(
+                tf.gather(log_likelihoods, c)[..., None],
+                tf.gather(entropies, c)[..., None],
+                entropy_weight=weight,
+                log_law=tf.gather(log_law, c)[..., None],
+            ).inference_loss
+            for c in combinations
+        ]
+        mean = tf.add_n([share * loss for share, loss in zip(shares, losses, strict=True)])
+        each = combinations[:, :, 0]  # of one replicate; the others have the same mean
+        likelihood = tf.reduce_logsumexp(tf.gather(log_likelihoods, each), axis=1) - np.log(num_samples)
+        values = likelihood - weight * tf.reduce_mean(tf.gather(entropies, each), axis=1)
+        together = tf.reduce_prod(tf.gather(probabilities, combinations), axis=[1, 2])
+        exact = -tf.reduce_sum(together * values)
+    found, wanted = tape.gradient(mean, parameters), tape.gradient(exact, parameters)
+    for slope, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(slope, other, rtol=1e-10, atol=1e-14)
+        assert np.abs(other).max() > 1e-3
 
 
 @pytest.mark.parametrize("function", BOTH)
