@@ -223,7 +223,7 @@ class TrainingRun:
         shown = self._pictures(functions, self._num_shown(_PICTURES))
         pictures.save(directory.samples_picture, shown.samples)
         pictures.save(directory.reconstructions_picture, shown.reconstructions)
-        context = {"model": config.model, "dataset": config.dataset, "split": "test"}
+        context: dict[str, Any] = {"model": config.model, "dataset": config.dataset, "split": "test"}
         context |= {"posterior_pilot": found, "recipe": config.recipe}
         results = results_with_exact_nll(functions, images, evaluation, **context, **origin)
         write_json(directory.results_file, results)
