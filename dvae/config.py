@@ -99,15 +99,15 @@ class Config:
     )
 
     prior_sampler: str = setting("Prior sampler", "sampler of p(z)", PRIOR_SAMPLERS[0], choices=PRIOR_SAMPLERS)
-    num_particles: int = setting("Prior sampler", "particles or chains", 1000, least=2)
+    num_particles: int = setting("Prior sampler", "particles or chains", least=2)
     tempering_levels: int = setting(
         "Prior sampler", "temperatures of parallel_tempering, each with num_particles chains", 10, least=2
     )
-    prior_sweeps: int = setting("Prior sampler", "Gibbs sweeps of the particles in a step", 40, least=1)
+    prior_sweeps: int = setting("Prior sampler", "Gibbs sweeps of the particles in a step", least=1)
 
     recipe: str = setting("Training", "what stands in for the settings that are left out", RECIPES[0], choices=RECIPES)
     num_steps: int = setting("Training", "parameter updates", least=1)
-    batch_size: int = setting("Training", "examples in a step", 100, least=2)
+    batch_size: int = setting("Training", "examples in a step", least=2)
     learning_rate: float = setting("Training", "base rate of Adam; scheduled as published", above=0.0)
     seed: int = setting("Training", "of the weights, the data's order and all sampling", 0, least=0, most=2**31 - 1)
     strategy: str = setting("Training", "devices: one", "default", choices=("default",))

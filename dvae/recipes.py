@@ -20,5 +20,14 @@ class Recipe(NamedTuple):
 
 RECIPES: Mapping[str, Recipe] = {
     "published": Recipe({}, {}),
-    "fast": Recipe({"coupling_start": 0.1}, {}),
+    "fast": Recipe(
+        {
+            "coupling_start": 0.1,
+            "batch_size": 200,
+            # A quarter of the particles, half of the sweeps.
+            "num_particles": 250,
+            "prior_sweeps": 20,
+        },
+        {},
+    ),
 }

@@ -81,8 +81,8 @@ def test_a_recipe_stands_in_for_what_is_left_out_alone():
         config, other = (complete({"recipe": given, "dataset": "binarized_mnist"}) for given in (name, "published"))
         changed = {n: v for n, v in dataclasses.asdict(config).items() if v != getattr(other, n) and n != "recipe"}
         assert changed == {n: v for n, v in recipe.common.items() if v != published.COMMON[n]}
-        given = {"recipe": name, **dict.fromkeys(recipe.common, 1)}
-        assert {n: getattr(complete(given), n) for n in recipe.common} == dict.fromkeys(recipe.common, 1)
+        given = {"recipe": name, **dict.fromkeys(recipe.common, 3)}
+        assert {n: getattr(complete(given), n) for n in recipe.common} == dict.fromkeys(recipe.common, 3)
     assert RECIPES["published"] == ({}, {})
 
 
