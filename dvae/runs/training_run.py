@@ -281,9 +281,9 @@ class TrainingRun:
         evaluation = evaluate(self.functions, images, settings)
         further = self.task.after_evaluation(self.state, evaluation)
         best = self.state.keep_if_best(evaluation.nll)
-        seconds = time.perf_counter() - start
         measured: dict[str, float | None] = {name: getattr(evaluation, name) for name in MEASURED}
-        monitor.scalars("valid", self.step, {**measured, **further, "evaluation_seconds": seconds})
+        seconds = {"training_seconds": float(self.seconds), "evaluation_seconds": time.perf_counter() - start}
+        monitor.scalars("valid", self.step, {**measured, **further, **seconds})
         seed = tf.constant([self.config.seed, 0])
         if self.config.valid_pictures:
             num = self._num_shown(self.config.valid_pictures)
