@@ -49,7 +49,6 @@ class Config:
     beta: float = setting("Model", "sharpness of the relaxation (dvaes_gauss_int: the least)", above=0.0)
     num_gibbs_sweeps: int = setting("Model", "s, binary sweeps of dvaess's (or mcmc's) chains in a step", 10, least=1)
     num_relaxed_sweeps: int = setting("Model", "t, relaxed sweeps of dvaess's posterior in a step", 1, least=1)
-
     coupling_rank: int | None = setting(
         "Model",
         "r, dvaess's couplings as sums of r outer products, for many latents (not published); if left out, each is an "
@@ -57,7 +56,6 @@ class Config:
         None,
         least=1,
     )
-
     coupling_start: float = setting(
         "Model",
         "scale of dvaess's couplings at the start: J is about 1.5 / sqrt(N) times that",
@@ -85,6 +83,7 @@ class Config:
         "Objective",
         "the gradient's term I (DVAE##, eq. 9), which Algorithm 1 leaves out: how the law of dvaess's chains depends "
         "on the encoder, by covariances over R replicates (structured prediction)",
+        False,
     )
     observed: str = setting(
         "Objective",
