@@ -7,10 +7,10 @@ But the exact gradient of an expectation under `q(z) = exp(-E_phi(z)) / Z_phi` i
 
     d E_q[f] / d phi = Cov_q(f(z), -dE_phi(z) / d phi)
 
-and many draws of q give it: AIS from the fields, resampled, and sweeps. Algorithm 1 starts from the same draws, so
-that chains which have not converged are not in it: what it leaves out is how the law of the starting state depends on
-phi (term I of eq. 9 of DVAE##), and that relaxed units are not binary. f is the likelihood's part, `log p(x | z)`;
-for an autoencoder all of the ELBO besides.
+and many draws of q give it: AIS, resampled, and sweeps. Algorithm 1 starts from the same draws, so that chains which
+have not converged are not in it: what it leaves out is how the law of the starting state depends on phi (term I of
+eq. 9 of DVAE##), and that relaxed units are not binary. f is the likelihood's part, `log p(x | z)`; for an
+autoencoder all of the ELBO besides.
 
 The parameters are what the encoder makes for an example: fields u and couplings J, in spins. Draws are in two halves,
 and squared lengths are products of what either half says, so that noise adds nothing to them.
@@ -65,9 +65,8 @@ class Example:
 
     def draws(self, num: int, base: int, seed: tf.Tensor) -> tf.Tensor:
         """Binary draws of q by AIS, resampled, `[num, 1, N + M]`."""
-        return self._model.posterior.sample(self.machine, num_samples=num, seed=seed, num_temperatures=500, base=base)[
-            0
-        ]
+        z, _ = self._model.posterior.sample(self.machine, num_samples=num, seed=seed, num_temperatures=500, base=base)
+        return z
 
     def covariance(self, z: tf.Tensor) -> np.ndarray:
         """`Cov_q(f, -dE / d phi)` from binary draws `[K, 1, N + M]`."""

@@ -1,5 +1,6 @@
 """How the strength that DVAE##'s couplings start with shapes the first steps of training.
 
+    pip install -r benchmarks/requirements.txt
     python benchmarks/start.py --data_dir=data --objective=elbo --start=0.1 --seed=0 --output=runs/start
     python benchmarks/start.py --plot=docs/start.png --output=runs/start
 

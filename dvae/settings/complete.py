@@ -30,7 +30,7 @@ def configure(**given: Any) -> Config:
 
 
 def complete(given: Mapping[str, Any]) -> Config:
-    """The configuration in which every setting that is not given has the value of its recipe, mostly the published one.
+    """The configuration in which every setting that is not given has the value of its recipe, or the published one.
 
     That depends on the model, the structure, the data set and the objective. Evaluations come every 20,000 steps, or
     every 10,000 if training has 100,000 or fewer, as published; a training of fewer than 100,000 steps has ten.
