@@ -16,7 +16,7 @@ from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
 from dvae.settings.values import check_values
 
-_WHAT = ("log_dir", "saved_model", "dataset", "data_dir", "split", "protocol")
+_WHAT = ("log_dir", "saved_model", "dataset", "data_dir", "split", "protocol", "examples_output")
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     import dvae.quiet  # noqa: F401, PLC0415
     from dvae.runs.evaluation_run import evaluate  # noqa: PLC0415
 
-    output = output_file(flags.FLAGS.output) if flags.FLAGS.output else None
+    output = output_file(output=flags.FLAGS.output) if flags.FLAGS.output else None
     results = evaluate(**settings_flags.given_flags(_WHAT), **given, say=_remark)
     print(json.dumps(results, indent=2), flush=True)
     if output:
@@ -55,10 +55,11 @@ def cli() -> None:
         "enough; published, by 500 from its biases; if left out, as exported",
     )
     text("output", None, "file to write the results to, as JSON; they are printed in any case")
+    text("examples_output", None, "file to write the NLL, ELBO, ... of each example to, as CSV")
     of_settings = settings_flags.define(EvaluationSettings, if_left_out="as exported")
     groups = {"Model": ["log_dir", "saved_model"], "Data": ["dataset", "data_dir", "split", *of_settings.pop("Data")]}
     of_settings["Evaluation"].insert(0, "protocol")
-    command_line.run(main, description=__doc__, groups=groups | of_settings | {"Output": ["output"]})
+    command_line.run(main, description=__doc__, groups=groups | of_settings | {"Output": ["output", "examples_output"]})
 
 
 if __name__ == "__main__":

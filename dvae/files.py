@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def write_table(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
+    """Writes columns of one length as CSV, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_text(path, text.getvalue())
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file, whole or not at all."""
     partial_path(path).write_text(text)
@@ -67,13 +78,13 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def output_file(name: str) -> Path:
-    """A path that a file can be written to.
+def output_file(**setting: Any) -> Path:
+    """The path, `name=value`, that a file can be written to.
 
     Raises:
       UserError: it cannot.
     """
-    path = user_path(output=name)
+    path = user_path(**setting)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError("must be a file in a folder that exists and can be written", output=name)
+        raise UserError("must be a file in a folder that exists and can be written", **setting)
     return path

@@ -18,12 +18,6 @@ _IMAGES_OF_POSTERIOR = 10  # where every image and state goes through the poster
 _NUMBERS = 2**23  # of the decoder's outputs of a block's states, and of its images: 64 MB in float64
 
 
-def exact_nll(functions: Functions, images: np.ndarray, *, progress: bool = False) -> float | None:
-    """The mean of `-exact_log_likelihood`, nats; None if there are more than 20 latents."""
-    exact = exact_log_likelihood(functions, images, progress=progress)
-    return None if exact is None else float(-exact.mean())
-
-
 def exact_log_likelihood(functions: Functions, images: np.ndarray, *, progress: bool = False) -> np.ndarray | None:
     """`log sum_z p(x | z) p(z)` by enumeration of all latents, nats `[n]`; None if there are more than 20.
 

@@ -13,7 +13,7 @@ import tqdm
 
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
-from dvae.evaluation.enumeration import exact_log_likelihood, exact_nll
+from dvae.evaluation.enumeration import exact_log_likelihood
 from dvae.evaluation.signatures import Functions, has_prior, input_width
 from models.posterior import BASES
 from samplers import random
@@ -68,6 +68,7 @@ class Evaluation(NamedTuple):
       log_z_chains, log_z_temperatures: of the estimate of log Z; with `log_z_error` the temperatures that it took.
       log_z_error: as wanted.
       seed: of all sampling.
+      of_examples: what was measured of each: `log_likelihood`, `elbo`, `entropy`, `effective_sample_size`, `[n]`.
     """
 
     num_examples: int
@@ -90,6 +91,7 @@ class Evaluation(NamedTuple):
     log_z_temperatures: int | None
     log_z_error: float | None
     seed: int
+    of_examples: dict[str, np.ndarray]
 
 
 def evaluate(
@@ -149,6 +151,7 @@ def evaluate(
         log_z_effective_sample_size=float(partition.estimate.effective_sample_size) if partition else None,
         effective_sample_size=mean("effective_sample_size"),
         posterior_sampler=sampler,
+        of_examples=values,
     )
 
 
@@ -255,16 +258,35 @@ def _together(by_part: list[dict[str, tf.Tensor]], sizes: list[int]) -> dict[str
     return means | {"log_likelihood": total - np.log(sum(sizes)), "effective_sample_size": np.exp(2 * total - squares)}
 
 
+class Results(NamedTuple):
+    """What an evaluation leaves.
+
+    Attributes:
+      content: of `results.json`, in the documented order.
+      of_examples: columns of a table with a row for each example: its number in the split, NLL, ELBO, entropy,
+        effective sample size and exact NLL, those that there are. By it two models can be compared in pairs.
+    """
+
+    content: dict[str, Any]
+    of_examples: dict[str, np.ndarray]
+
+
 def results_with_exact_nll(
-    functions: Functions, images: np.ndarray, evaluation: Evaluation, **context: Any
-) -> dict[str, Any]:
-    """The content of `results.json`, in the documented order: an evaluation of a model on images, and the exact NLL.
+    functions: Functions, images: np.ndarray, evaluation: Evaluation, *, numbers: np.ndarray, **context: Any
+) -> Results:
+    """An evaluation of a model on images, those of the given `numbers [n]` in the split, and the exact NLL.
 
     The latter takes minutes where there are many latents; it is computed here, with a progress bar, unless it is what
     the evaluation is of.
     """
-    exact = evaluation.nll if evaluation.num_samples is None else exact_nll(functions, images, progress=True)
-    values = context | evaluation._asdict() | {"exact_nll": exact}
+    of_examples = dict(evaluation.of_examples)
+    exact: np.ndarray | None = of_examples["log_likelihood"]
+    if evaluation.num_samples is not None:
+        exact = exact_log_likelihood(functions, images, progress=True)
+    table = {"example": numbers, "nll": -of_examples.pop("log_likelihood"), **of_examples}
+    if exact is not None:
+        table["exact_nll"] = -exact
+    values = context | evaluation._asdict() | {"exact_nll": None if exact is None else float(-exact.mean())}
     if evaluation.flattening is not None:
         values["flattening"] = list(evaluation.flattening)
-    return {name: values[name] for name in RESULTS}
+    return Results({name: values[name] for name in RESULTS}, table)

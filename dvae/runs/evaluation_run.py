@@ -13,7 +13,7 @@ from dvae.errors import UserError
 from dvae.evaluation import estimates, pilot
 from dvae.evaluation.saved_model import LoadedModel, load
 from dvae.evaluation.signatures import Functions, num_pixels
-from dvae.files import user_path
+from dvae.files import output_file, user_path, write_table
 from dvae.runs.run_directory import RunDirectory
 from dvae.runs.summary import described_pilot, unknown_error
 from dvae.settings.rules import check_evaluation
@@ -33,6 +33,7 @@ def evaluate(
     data_dir: str | None = None,
     split: str = "test",
     protocol: str | None = None,
+    examples_output: str | Path | None = None,
     progress: bool = True,
     say: Callable[[UserError | str], None] = print,
     **settings: Any,
@@ -48,6 +49,8 @@ def evaluate(
       protocol: how an RBM posterior is annealed: "pilot", by as few temperatures as a pilot on validation examples
         finds enough; "published", by 500 from its biases; if left out, as the model was exported with. What
         `settings` say of it has precedence.
+      examples_output: a file for what was measured of each example: CSV with its number in the split, NLL, ELBO,
+        entropy, effective sample size, exact NLL.
       progress: whether to show progress bars.
       say: where remarks go: settings without effect, an error of log Z that was not reached.
       settings: fields of `dvae.config.EvaluationSettings`.
@@ -62,6 +65,7 @@ def evaluate(
         raise UserError("give one of the two", log_dir=log_dir, saved_model=saved_model)
     if protocol is not None and protocol not in PROTOCOLS:
         raise UserError(f"must be one of {', '.join(PROTOCOLS)}", protocol=protocol)
+    table = output_file(examples_output=examples_output) if examples_output else None
     _check_names(settings)
     # What is wrong by itself is said before anything is loaded.
     check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **settings}))
@@ -85,7 +89,8 @@ def evaluate(
         if found:
             say(described_pilot(how.base, how.temperatures, found))
     complete = EvaluationSettings(**_as_exported(functions) | settings)
-    images = images[spread(len(images), complete.num_examples)]
+    numbers = spread(len(images), complete.num_examples)
+    images = images[numbers]
     if origin.get("likelihood_of"):
         say(f"nll is that of {origin['likelihood_of']}")
     evaluation = estimates.evaluate(functions, images, complete, progress=progress)
@@ -102,6 +107,7 @@ def evaluate(
         functions,
         images,
         evaluation,
+        numbers=numbers,
         model=origin["settings"]["model"],
         dataset=data.name,
         split=split,
@@ -110,9 +116,14 @@ def evaluate(
         step=origin["step"],
         seconds=origin["seconds"],
     )
-    if remark := unknown_error(results, "log_z_temperatures"):
+    if remark := unknown_error(results.content, "log_z_temperatures"):
         say(remark)
-    return results
+    if table:
+        try:
+            write_table(table, results.of_examples)
+        except OSError as error:  # the results, which took longer, are not lost by it
+            say(UserError(f"could not be written ({error.strerror})", examples_output=examples_output))
+    return results.content
 
 
 def _check_names(settings: dict[str, Any]) -> None:

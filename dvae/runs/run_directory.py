@@ -36,6 +36,7 @@ class RunDirectory:
         self.metrics_file = self.path / "metrics.jsonl"
         self.saved_model = self.path / "saved_model"
         self.results_file = self.path / "results.json"
+        self.test_examples = self.path / "test_examples.csv"
         self.samples_picture = self.path / "samples.png"
         self.reconstructions_picture = self.path / "reconstructions.png"
 

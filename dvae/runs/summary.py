@@ -48,7 +48,8 @@ def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: st
     ]
     if results["exact_nll"] is not None and results["num_samples"] is not None:
         lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")
-    lines.append(f"results: {folder}/results.json   pictures: {folder}/samples.png, {folder}/reconstructions.png")
+    lines.append(f"results: {folder}/results.json   of each example: {folder}/test_examples.csv")
+    lines.append(f"pictures: {folder}/samples.png, {folder}/reconstructions.png")
     lines.append(f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}")
     return "\n".join(lines)
 

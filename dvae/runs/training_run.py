@@ -24,7 +24,7 @@ from dvae.errors import UserError
 from dvae.evaluation import pilot, saved_model
 from dvae.evaluation.estimates import MEASURED, evaluate, results_with_exact_nll
 from dvae.evaluation.signatures import DrawSettings, Functions
-from dvae.files import write_json
+from dvae.files import write_json, write_table
 from dvae.runs.checkpoints import Checkpoints
 from dvae.runs.monitoring import Monitor
 from dvae.runs.run_directory import RunDirectory
@@ -218,16 +218,18 @@ class TrainingRun:
             )
         functions = saved_model.load(directory.saved_model).functions
         settings = config.for_test(temperatures=how.temperatures, base=how.base)
-        images = self.dataset.test[spread(len(self.dataset.test), settings.num_examples)]
+        numbers = spread(len(self.dataset.test), settings.num_examples)
+        images = self.dataset.test[numbers]
         evaluation = evaluate(functions, images, settings, progress=True)
         shown = self._pictures(functions, self._num_shown(_PICTURES))
         pictures.save(directory.samples_picture, shown.samples)
         pictures.save(directory.reconstructions_picture, shown.reconstructions)
         context: dict[str, Any] = {"model": config.model, "dataset": config.dataset, "split": "test"}
         context |= {"posterior_pilot": found, "recipe": config.recipe}
-        results = results_with_exact_nll(functions, images, evaluation, **context, **origin)
-        write_json(directory.results_file, results)
-        return results
+        results = results_with_exact_nll(functions, images, evaluation, numbers=numbers, **context, **origin)
+        write_table(directory.test_examples, results.of_examples)
+        write_json(directory.results_file, results.content)
+        return results.content
 
     def _report_steps(self, monitor: Monitor, num_steps: int) -> None:
         """Runs `num_steps` steps and reports the means of their metrics.

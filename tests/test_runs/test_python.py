@@ -82,10 +82,12 @@ def test_a_likelihood_of_ones_own_is_evaluated_right(trained):
     assert 0.3 <= generated.numpy().min() < generated.numpy().max() <= 0.95
 
 
-def test_evaluate_repeats_and_varies(trained):
+def test_evaluate_repeats_and_varies(trained, tmp_path):
     config, results = trained
     settings = {"num_examples": 32, "num_samples": 2000, "log_z_chains": 50, "log_z_temperatures": 50}
-    again = dvae.evaluate(config.log_dir, progress=False, **settings)
+    table = tmp_path / "examples.csv"
+    again = dvae.evaluate(config.log_dir, progress=False, examples_output=table, **settings)
+    assert table.read_text() == (pathlib.Path(config.log_dir) / "test_examples.csv").read_text()
     assert {n: again[n] for n in ("nll", "exact_nll")} == pytest.approx({n: results[n] for n in ("nll", "exact_nll")})
     said = []
     other = dvae.evaluate(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import runs
 from dvae.config import EvaluationSettings
-from dvae.evaluation.enumeration import exact_log_likelihood, exact_nll
+from dvae.evaluation.enumeration import exact_log_likelihood
 from dvae.evaluation.estimates import RESULTS, evaluate
 from dvae.runs.checkpoints import reader, saved_in
 from dvae.runs.trained_model import trained_model
@@ -107,7 +107,7 @@ def test_run_directory_is_complete(finished):
     folder = finished.run.directory.path
     assert {path.name for path in folder.iterdir() if path.name != ".lock"} == {
         "config.json", "checkpoints", "train", "valid", "metrics.jsonl", "saved_model", "results.json", "samples.png",
-        "reconstructions.png",
+        "reconstructions.png", "test_examples.csv",
     }  # fmt: skip
     for name in ("samples.png", "reconstructions.png"):
         picture = tf.io.decode_png((folder / name).read_bytes()).numpy()
@@ -118,6 +118,19 @@ def test_run_directory_is_complete(finished):
     assert config["settings"]["beta"] == finished.config.beta
     assert config["data"]["checksum"] == finished.run.dataset.checksum
     assert {"tensorflow", "keras", "numpy", "tensorflow-probability"} <= set(config["packages"])
+
+
+def test_the_table_of_test_examples_is_what_the_results_are_means_of(finished):
+    directory = finished.run.directory
+    results = json.loads(directory.results_file.read_text())
+    table = np.genfromtxt(directory.test_examples, delimiter=",", names=True)
+    data = finished.run.dataset.test
+    np.testing.assert_array_equal(table["example"], -(-np.arange(32) * len(data) // 32))
+    measured = {"nll", "exact_nll", "elbo", "effective_sample_size"}
+    assert set(table.dtype.names) >= {name for name in measured if results[name] is not None}
+    for name in measured & set(table.dtype.names):
+        assert table[name].mean() == pytest.approx(results[name], rel=1e-12)
+    assert scipy.stats.sem(table["nll"]) == pytest.approx(results["nll_standard_error"])
 
 
 def test_results_have_the_documented_fields(finished):
@@ -367,7 +380,7 @@ def test_importance_weighted_nll_agrees_with_exact(finished):
         posterior_base="biases",
     )
     result = evaluate(finished.run.functions, images, settings)
-    exact = exact_nll(finished.run.functions, images)
+    exact = -exact_log_likelihood(finished.run.functions, images).mean()
     for variable, value in zip(model.weights, before, strict=True):
         variable.assign(value)
     assert result.effective_sample_size > 500
