@@ -277,6 +277,11 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
         prior = model.prior.rbm().astype(tf.float64)
         return _in_float32({"energy": prior.energy(*prior.split(tf.cast(z, tf.float64)))})
 
+    @_signature()
+    def prior_parameters():
+        """Of `E(z) = -bias_left . z_left - bias_right . z_right - z_left' weights z_right`."""
+        return model.prior.rbm()._asdict()
+
     @_signature(_COUNT, _SEED)
     def sample_prior(num_samples, seed):
         """Latents from p(z): population annealing, a random part of the population, and further sweeps."""
@@ -301,7 +306,9 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
         by_base = {"from_uniform": found.first.log_z, "from_own_means": found.means.log_z}
         return _in_float32(found.together._asdict() | by_base)
 
-    return _likelihood_functions(model.likelihood) | _named(prior_energy, sample_prior, generate, log_partition)
+    return _likelihood_functions(model.likelihood) | _named(
+        prior_energy, prior_parameters, sample_prior, generate, log_partition
+    )
 
 
 def has_prior(functions: Functions) -> bool:

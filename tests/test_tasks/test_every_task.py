@@ -190,7 +190,7 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
     expected = {("decode", "logits"): (call(signatures, "decode", z=STATES[:5]), (5, width))}
     names = {"decode", "log_prob_of_pairs", "render"}
     if objective != "structured":
-        names |= {"prior_energy", "sample_prior", "generate", "log_partition", "reconstruct"}
+        names |= {"prior_energy", "prior_parameters", "sample_prior", "generate", "log_partition", "reconstruct"}
         partition = call(signatures, "log_partition", num_chains=9, num_temperatures=11, seed=SEED)
         outputs = ("log_z", "standard_error", "effective_sample_size", "from_uniform", "from_own_means")
         expected |= {("log_partition", name): (partition, ()) for name in outputs}
@@ -200,6 +200,9 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
             ("generate", "probabilities"): (call(signatures, "generate", num_samples=7, seed=SEED), (7, 16)),
             ("reconstruct", "probabilities"): (call(signatures, "reconstruct", x=X, seed=SEED), (3, 16)),
         }
+        of_prior = call(signatures, "prior_parameters")
+        shapes = {"bias_left": (4,), "bias_right": (4,), "weights": (4, 4)}
+        expected |= {("prior_parameters", name): (of_prior, shape) for name, shape in shapes.items()}
     else:
         names |= {"pixels", "predict", "posterior_energy"}
         energy = call(signatures, "posterior_energy", observed=x, z=STATES[:5])
@@ -292,6 +295,16 @@ def log_unnormalised(parameters, b, z):
     pairs = sum(z[i] * parameters["weights"][b, i, j] * z[4 + j] for i in range(4) for j in range(4))
     linear = sum(z[i] * parameters["bias_left"][b, i] + z[4 + i] * parameters["bias_right"][b, i] for i in range(4))
     return pairs + linear
+
+
+def test_the_parameters_of_the_prior_give_its_energy(signatures):
+    """In loops over units and pairs."""
+    if "prior_parameters" not in signatures:
+        return
+    parameters = {name: values[None] for name, values in call(signatures, "prior_parameters").items()}
+    energy = call(signatures, "prior_energy", z=STATES)["energy"]
+    expected = [-log_unnormalised(parameters, 0, z) for z in STATES]
+    np.testing.assert_allclose(energy, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_prior_samples_and_log_partition_follow_the_energy(signatures):
