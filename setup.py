@@ -1,5 +1,7 @@
 from setuptools import find_packages, setup
 
+_PLOTS = ["matplotlib>=3.9"]
+
 setup(
     name="discrete-vae",
     version="0.1.0",
@@ -22,5 +24,8 @@ setup(
         "tf-keras>=2.20",
         "tqdm>=4.66",
     ],
-    extras_require={"dev": ["mypy>=1.15", "pre-commit>=4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"]},
+    extras_require={
+        "plots": _PLOTS,
+        "dev": [*_PLOTS, "mypy>=1.15", "pre-commit>=4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+    },
 )

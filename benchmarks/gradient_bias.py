@@ -25,7 +25,6 @@ from typing import NamedTuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import dvae.quiet  # noqa: F401, I001  (before TensorFlow)
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -38,8 +37,7 @@ from models.divergences import (
     rbm_to_rbm_without_log_z_phi,
     relaxed_rbm_to_rbm_without_log_z_phi,
 )
-from models.networks import LayerFactory
-from models.rbm_posterior import RBMPosterior, RBMSample
+from models.rbm_posterior import RBMSample, algorithm_1
 from models.relaxations import Concrete, PiecewiseLinear, Relaxation
 from samplers.log_partition import all_states, exact_log_z, exact_sample
 from samplers.rbm import RBM
@@ -111,7 +109,7 @@ def _flat(gradients, batch_dims: int = 0) -> np.ndarray:
     return np.concatenate([part.reshape(*part.shape[:batch_dims], -1) for part in parts], axis=-1)
 
 
-def algorithm1(
+def by_algorithm_1(
     problem: Problem,
     beta: float,
     num_relaxed_sweeps: int,
@@ -119,24 +117,20 @@ def algorithm1(
     estimator: Estimator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The exact gradient and draws of Algorithm 1's, in the posterior's biases and couplings."""
-    seeds = keras.random.SeedGenerator(0)
-    posterior = RBMPosterior(  # given free parameters: its networks play no part
-        keras.layers.Identity(),
-        PiecewiseLinear(beta),
-        layers=LayerFactory(hidden_units=1, weight_decay=0.0, momentum=0.99, epsilon=0.01, seeds=seeds),
-        mean_pixel=np.zeros(PIXELS),
-        num_left=SIDE,
-        num_right=SIDE,
-        num_gibbs_sweeps=1,
-        num_relaxed_sweeps=num_relaxed_sweeps,
-    )
     num_samples = estimator.num_samples
     starts = exact_sample(problem.rbm, num_samples * num_draws, tf.constant([1, 2])).left
     chains = tf.reshape(starts, [num_samples, num_draws, SIDE])
 
     def sample_of(rbm: RBM) -> RBMSample:
-        sample = posterior.sample_relaxed(rbm, num_samples=num_samples, seed=tf.constant([3, 4]), chains=chains)
-        return posterior.frozen(sample) if estimator.is_frozen else sample
+        sample = algorithm_1(
+            rbm,
+            chains,
+            PiecewiseLinear(beta),
+            num_gibbs_sweeps=1,
+            num_relaxed_sweeps=num_relaxed_sweeps,
+            seed=tf.constant([3, 4]),
+        )
+        return sample.frozen() if estimator.is_frozen else sample
 
     draws = problem.training_gradients(problem.rbm, sample_of, estimator, num_draws)
     return problem.exact_gradient(problem.rbm, lambda rbm, z: -rbm.energy(*rbm.split(z)), num_samples), draws
@@ -172,15 +166,17 @@ def main() -> None:
     arguments = parser.parse_args()
     elbo = Estimator(rbm_to_rbm_without_log_z_phi)
     rows = {
-        f"DVAE##, PWL beta {beta:g}, t = {t}": lambda problem, n, beta=beta, t=t: algorithm1(problem, beta, t, n, elbo)
+        f"DVAE##, PWL beta {beta:g}, t = {t}": lambda problem, n, beta=beta, t=t: by_algorithm_1(
+            problem, beta, t, n, elbo
+        )
         for beta, t in [(1, 1), (16, 1), (4, 4), (4, 2), (4, 1)]
     }
     iwae = Estimator(relaxed_rbm_to_rbm_without_log_z_phi)
-    rows["DVAE##, likewise, by IWAE's gradient for K = 1"] = lambda problem, n: algorithm1(problem, 4.0, 1, n, iwae)
+    rows["DVAE##, likewise, by IWAE's gradient for K = 1"] = lambda problem, n: by_algorithm_1(problem, 4.0, 1, n, iwae)
     of_dreg = {"combine": objectives.doubly_reparameterized, "num_samples": 2, "is_frozen": True}
     dreg = Estimator(relaxed_rbm_to_rbm_without_log_z_phi, **of_dreg)
     rows |= {
-        f"DVAE##, PWL beta 4, t = {t}, importance-weighted K = 2": lambda problem, n, t=t: algorithm1(
+        f"DVAE##, PWL beta 4, t = {t}, importance-weighted K = 2": lambda problem, n, t=t: by_algorithm_1(
             problem, 4.0, t, n, dreg
         )
         for t in (1, 2)

@@ -43,6 +43,44 @@ class RBMSample(NamedTuple):
     chains: tf.Tensor
     encoding: RBM
 
+    def frozen(self) -> RBMSample:
+        """As a function of zeta alone; see `Posterior.frozen`."""
+        return self._replace(means=self.zeta, encoding=self.encoding.frozen())
+
+
+def algorithm_1(
+    rbm: RBM,
+    chains: tf.Tensor,
+    relaxation: Relaxation,
+    *,
+    num_gibbs_sweeps: int,
+    num_relaxed_sweeps: int,
+    seed: tf.Tensor,
+) -> RBMSample:
+    """Algorithm 1 of [DVAE##]: s binary sweeps of the chains, then t relaxed ones.
+
+        z     <- s Gibbs sweeps of RBM(stop_gradient(phi)) from z        no gradient flows
+        zeta  <- t sweeps of RBM(phi) from z, every unit relaxed         the gradient in phi flows through all
+
+    Args:
+      rbm: phi, a machine or a batch of machines.
+      chains: binary left states to start from, `[K, *batch, N]`.
+      relaxation: of each unit.
+      num_gibbs_sweeps: s, at least 1.
+      num_relaxed_sweeps: t, at least 1.
+      seed: int32 `[2]`.
+    """
+    gibbs_seed, relaxed_seed = random.split(seed, 2)
+    swept = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(num_gibbs_sweeps)).left
+    left = chains = tf.ensure_shape(swept, chains.shape)
+    for sweep_seed in random.split(relaxed_seed, num_relaxed_sweeps):
+        right_seed, left_seed = random.split(sweep_seed, 2)
+        right = relaxation.sample(rbm.right_logits(left), right_seed)
+        left_logits = rbm.left_logits(right)
+        left = relaxation.sample(left_logits, left_seed)
+    zeta = tf.concat([left, right], axis=-1)
+    return RBMSample(zeta, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains, rbm)
+
 
 class RBMPosterior(Posterior):
     """`q(z | x) = RBM(z; phi(x))`, sampled in training by Algorithm 1 of DVAE##.
@@ -134,29 +172,18 @@ class RBMPosterior(Posterior):
         return tf.matmul(left, right, transpose_a=True) * (scale / math.sqrt(rank))
 
     def sample_relaxed(self, encoding: RBM, *, num_samples: int, seed: tf.Tensor, chains: tf.Tensor) -> RBMSample:
-        """Algorithm 1 of [DVAE##]: s binary sweeps of the persistent chains, then t relaxed ones.
-
-            z     <- s Gibbs sweeps of RBM(stop_gradient(phi)) from z        no gradient flows
-            zeta  <- t sweeps of RBM(phi) from z, every unit relaxed         the gradient in phi flows through all
-
-        Args, Returns: as for `Posterior.sample_relaxed`; `encoding` is phi, a batch of machines.
-        """
-        rbm = encoding
-        gibbs_seed, relaxed_seed = random.split(seed, 2)
-        chains = gibbs.sweep(rbm.frozen(), chains, gibbs_seed, num_sweeps=tf.constant(self.num_gibbs_sweeps)).left
-        chains = tf.ensure_shape(chains, [num_samples, None, self.num_left])
-
-        left = chains
-        for sweep_seed in random.split(relaxed_seed, self.num_relaxed_sweeps):
-            right_seed, left_seed = random.split(sweep_seed, 2)
-            right = self.relaxation.sample(rbm.right_logits(left), right_seed)
-            left_logits = rbm.left_logits(right)
-            left = self.relaxation.sample(left_logits, left_seed)
-        zeta = tf.concat([left, right], axis=-1)
-        return RBMSample(zeta, tf.concat([tf.sigmoid(left_logits), right], axis=-1), chains, rbm)
+        """Algorithm 1; arguments and what is returned as for `Posterior.sample_relaxed`; `encoding` is phi."""
+        return algorithm_1(
+            encoding,
+            tf.ensure_shape(chains, [num_samples, None, self.num_left]),
+            self.relaxation,
+            num_gibbs_sweeps=self.num_gibbs_sweeps,
+            num_relaxed_sweeps=self.num_relaxed_sweeps,
+            seed=seed,
+        )
 
     def frozen(self, sample: RBMSample) -> RBMSample:
-        return sample._replace(means=sample.zeta, encoding=sample.encoding.frozen())
+        return sample.frozen()
 
     @plain
     def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES, base=0):

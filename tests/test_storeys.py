@@ -17,7 +17,7 @@ PACKAGES = ("samplers", "models", "dvae")
 # The floors of `dvae/`, lowest first: a room imports from its own floor and from those below.
 FLOORS = [
     ("errors", "quiet", "compiling", "published", "recipes"),
-    ("files", "pictures", "config"),
+    ("files", "pictures", "figures", "config"),
     ("data",),
     ("training", "evaluation"),
     ("systems",),
@@ -25,6 +25,7 @@ FLOORS = [
     ("tasks",),
     ("settings",),
     ("runs",),
+    ("studies",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {
