@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -87,4 +88,20 @@ def output_file(**setting: Any) -> Path:
     path = user_path(**setting)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError("must be a file in a folder that exists and can be written", **setting)
+    return path
+
+
+def output_folder(**setting: Any) -> Path:
+    """The folder, `name=value`, that files can be written to; it is made if it is not there.
+
+    Raises:
+      UserError: it cannot.
+    """
+    path = user_path(**setting)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UserError(f"must be a folder that can be written ({error.strerror})", **setting) from error
     return path

@@ -247,14 +247,14 @@ class RBMPosterior(Posterior):
 def _anneal(
     rbm: RBM, num_chains: tf.Tensor | int, num_temperatures: tf.Tensor | int, base: tf.Tensor | int, seed: tf.Tensor
 ) -> annealed_importance.AnnealedSample:
-    start = _base(rbm, tf.convert_to_tensor(base))
+    start = annealing_base(rbm, tf.convert_to_tensor(base))
     return annealed_importance.sample(
         rbm, start, betas=linear_betas(num_temperatures), num_chains=num_chains, seed=seed
     )
 
 
-def _base(rbm: RBM, number: tf.Tensor) -> Base:
-    """That of a number in `models.posterior.BASES`.
+def annealing_base(rbm: RBM, number: tf.Tensor) -> Base:
+    """Where AIS of a posterior starts: the base of a number in `models.posterior.BASES`.
 
     With biases `a = 2 (u - sum_j J_ij)` and the couplings taken away, their mean effect is taken out twice: in spins
     the fields u are what is left of a machine without couplings. The mean-field fixed point is nearer still where q has

@@ -25,7 +25,7 @@ FLOORS = [
     ("tasks",),
     ("settings",),
     ("runs",),
-    ("studies",),
+    ("analysis", "studies"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {

@@ -1,4 +1,4 @@
-"""An evaluation of an exported model: finds it and data that fit it, and evaluates."""
+"""An evaluation of an exported model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dvae.config import PROTOCOLS, EvaluationSettings
-from dvae.data import Dataset, load_dataset, spread
+from dvae.data import Dataset, spread
 from dvae.errors import UserError
 from dvae.evaluation import estimates, pilot
-from dvae.evaluation.saved_model import LoadedModel, load
-from dvae.evaluation.signatures import Functions, num_pixels
-from dvae.files import output_file, user_path, write_table
-from dvae.runs.run_directory import RunDirectory
+from dvae.evaluation.signatures import Functions
+from dvae.files import output_file, write_table
+from dvae.runs.exported import exported
 from dvae.runs.summary import described_pilot, unknown_error
 from dvae.settings.rules import check_evaluation
 from models.posterior import BASES
@@ -61,17 +60,15 @@ def evaluate(
     Raises:
       UserError: a ValueError that names the argument.
     """
-    if (log_dir is None) == (saved_model is None):
-        raise UserError("give one of the two", log_dir=log_dir, saved_model=saved_model)
     if protocol is not None and protocol not in PROTOCOLS:
         raise UserError(f"must be one of {', '.join(PROTOCOLS)}", protocol=protocol)
     table = output_file(examples_output=examples_output) if examples_output else None
     _check_names(settings)
     # What is wrong by itself is said before anything is loaded.
     check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **settings}))
-    folder = user_path(saved_model=saved_model) if saved_model is not None else _exported_by(str(log_dir))
-    functions, origin = load(folder)
-    data = _data_for(LoadedModel(functions, origin), folder, dataset, data_dir)
+    model = exported(log_dir, saved_model)
+    folder, functions, origin = model
+    data = model.data(dataset, data_dir)
     images = data.split(split)
     in_use = estimates.settings_in_use(functions)
     for name, value in settings.items():
@@ -131,35 +128,6 @@ def _check_names(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in names:
             raise UserError("is no setting of an evaluation; see `run_eval.py --helpshort`", **{name: value})
-
-
-def _exported_by(log_dir: str) -> Path:
-    directory = RunDirectory(log_dir)
-    directory.description()
-    if not directory.saved_model.exists():
-        raise UserError("the run has not finished, so nothing is exported; start it again first", log_dir=log_dir)
-    return directory.saved_model
-
-
-def _data_for(model: LoadedModel, folder: Path, dataset: str | Dataset | None, data_dir: str | None) -> Dataset:
-    """The data that are asked for, or those of the training; they fit the model."""
-    if isinstance(dataset, Dataset):
-        data = dataset
-    else:
-        trained_on = model.origin["settings"]
-        data = load_dataset(dataset or trained_on["dataset"], data_dir or trained_on["data_dir"])
-        if dataset is None and data.checksum != model.origin["checksum"]:
-            raise UserError(
-                "the data are not those that the model was trained on (checksum); name the data set to evaluate on "
-                "them all the same",
-                dataset=data.name,
-            )
-    wanted = num_pixels(model.functions)
-    if data.num_pixels != wanted:
-        raise UserError(
-            f"has {data.num_pixels} pixels, the model in {folder} has {wanted}: must be alike", dataset=data.name
-        )
-    return data
 
 
 def _as_exported(functions: Functions) -> dict[str, Any]:

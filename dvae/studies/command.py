@@ -8,8 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from dvae.errors import UserError
-from dvae.files import user_path
+from dvae.files import output_folder
 from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
 from dvae.settings.values import check_values
@@ -30,11 +29,7 @@ def run(study: Callable[[Any, Path], None], record: type, *, description: str, o
     def main() -> None:
         given = settings_flags.given(record)
         check_values(record, given)
-        folder = user_path(output_dir=flags.FLAGS.output_dir)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"must be a folder that can be written ({error.strerror})", output_dir=folder) from error
+        folder = output_folder(output_dir=flags.FLAGS.output_dir)
         study(record(**given), folder)
         print(f"written to {folder}")
 
