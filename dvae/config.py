@@ -76,7 +76,6 @@ class Config:
     num_replicates: int = setting(
         "Objective",
         "R, bounds of an example that structured prediction averages in a step, of K samples each",
-        1,
         least=1,
     )
     term_1: bool = setting(

@@ -32,6 +32,7 @@ COMMON: Mapping[str, Any] = {
     "batch_size": 100,
     "learning_rate": 3e-3,
     "coupling_start": 1.0,
+    "num_replicates": 1,
     "valid_examples": 1000,
     # Not as published (4000 samples, 500 temperatures from the biases), but nearly as good as that: an RBM posterior
     # with one mode is near its mean field. The same number of samples for all, so that curves can be compared.

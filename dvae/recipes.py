@@ -24,10 +24,14 @@ RECIPES: Mapping[str, Recipe] = {
         {
             "coupling_start": 0.1,
             "batch_size": 200,
+            "learning_rate": 6e-3,
             # A quarter of the particles, half of the sweeps.
             "num_particles": 250,
             "prior_sweeps": 20,
         },
-        {},
+        {
+            "structured": {"batch_size": 100, "learning_rate": 1e-3, "num_replicates": 4},
+            "mcmc": {"batch_size": 100, "learning_rate": 3e-3},  # nothing else was measured
+        },
     ),
 }
