@@ -25,7 +25,7 @@ FLOORS = [
     ("tasks",),
     ("settings",),
     ("runs",),
-    ("analysis", "studies"),
+    ("analysis", "toys", "tables"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {

@@ -1,3 +1,3 @@
-"""Experiments of the papers that are more than one run: toys whose every gradient is known, and tables."""
+"""Toy experiments of the papers, in which every gradient and every divergence is known."""
 
 import dvae.quiet  # noqa: F401  (before TensorFlow)

@@ -1,4 +1,4 @@
-"""A study on the command line: its settings as flags, a folder for what it writes."""
+"""A toy experiment on the command line: its settings as flags, a folder for what it writes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dvae.settings import flags as settings_flags
 from dvae.settings.values import check_values
 
 
-def run(study: Callable[[Any, Path], None], record: type, *, description: str, output_dir: str) -> None:
-    """Makes the record of the flags and the folder, and runs the study with them.
+def run(experiment: Callable[[Any, Path], None], record: type, *, description: str, output_dir: str) -> None:
+    """Makes the record of the flags and the folder, and runs the experiment with them.
 
     Args:
-      study: of settings, a `record`, and a folder.
+      experiment: of settings, a `record`, and a folder.
       record: a dataclass of `dvae.config.setting` fields, all with defaults.
       description: for `--help`.
       output_dir: where it writes, if nothing is said.
@@ -30,7 +30,7 @@ def run(study: Callable[[Any, Path], None], record: type, *, description: str, o
         given = settings_flags.given(record)
         check_values(record, given)
         folder = output_folder(output_dir=flags.FLAGS.output_dir)
-        study(record(**given), folder)
+        experiment(record(**given), folder)
         print(f"written to {folder}")
 
     command_line.run(main, description=description, groups=groups | {"Output": ["output_dir"]})

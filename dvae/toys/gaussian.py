@@ -1,6 +1,6 @@
 """Gradients through Gibbs updates, for a Gaussian: section 3.1 and figure 2 of the first version of [DVAE##].
 
-    python -m dvae.studies.gaussian --output_dir=runs/gaussian
+    python -m dvae.toys.gaussian --output_dir=runs/gaussian
 
 q = N(mu, Lambda^-1) is fitted to p = N([1, 1], [[1.1, 0.9], [0.9, 1.1]]^-1) by minimising KL(q || p). All estimators of
 its gradient are compared: the reparameterized one, REINFORCE, and backpropagation through t Gibbs sweeps from a draw of
@@ -24,7 +24,7 @@ import tqdm
 from dvae import figures
 from dvae.config import setting
 from dvae.files import write_table
-from dvae.studies import command
+from dvae.toys import command
 from samplers import random
 
 TARGET_MEAN = (1.0, 1.0)
@@ -172,13 +172,13 @@ class Fit(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Of the study."""
+    """Of the experiment."""
 
-    num_iterations: int = setting("Study", "of each fit", 5000, least=1)
-    num_looks: int = setting("Study", "at KL divergence and variance, evenly spread", 50, least=1)
-    learning_rate: float = setting("Study", "of Adam", 0.003, above=0.0)
-    num_fits: int = setting("Study", "independent ones, whose spread shows what is noise", 20, least=1)
-    seed: int = setting("Study", "of all draws", 0, least=0)
+    num_iterations: int = setting("Experiment", "of each fit", 5000, least=1)
+    num_looks: int = setting("Experiment", "at KL divergence and variance, evenly spread", 50, least=1)
+    learning_rate: float = setting("Experiment", "of Adam", 0.003, above=0.0)
+    num_fits: int = setting("Experiment", "independent ones, whose spread shows what is noise", 20, least=1)
+    seed: int = setting("Experiment", "of all draws", 0, least=0)
 
 
 def fit(estimator: Estimator, settings: Settings) -> Fit:
@@ -217,7 +217,7 @@ def fit(estimator: Estimator, settings: Settings) -> Fit:
     return Fit(iterations, kl, variance)
 
 
-def study(settings: Settings, folder: Path) -> None:
+def experiment(settings: Settings, folder: Path) -> None:
     """All estimators: table, figure, and a line for each."""
     figures.new_figure(width=1, height=1)  # matplotlib is missed before the work and not after it
     fits = {}
@@ -262,4 +262,4 @@ def drawn(fits: Mapping[str, Fit]) -> figures.Figure:
 
 
 if __name__ == "__main__":
-    command.run(study, Settings, description=__doc__ or "", output_dir="runs/gaussian")
+    command.run(experiment, Settings, description=__doc__ or "", output_dir="runs/gaussian")

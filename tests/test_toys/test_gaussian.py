@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from dvae.studies import gaussian
-from dvae.studies.gaussian import Gaussian, Settings, estimators, fit, target
+from dvae.toys import gaussian
+from dvae.toys.gaussian import Gaussian, Settings, estimators, fit, target
 from samplers import random
 
 PARAMETERS = tf.constant([[0.3, -0.7, 0.2, 0.8, -0.4], [-1.0, 0.5, -0.3, -0.6, 0.1]], tf.float64)
@@ -63,8 +63,8 @@ def test_an_estimator_is_unbiased_if_it_keeps_term_1(name):
         assert np.abs(deviation).max() > 10
 
 
-def test_a_study_writes_its_table_and_its_figure(tmp_path, capsys):
-    gaussian.study(Settings(num_iterations=4, num_looks=2, num_fits=3), tmp_path)
+def test_the_experiment_writes_its_table_and_its_figure(tmp_path, capsys):
+    gaussian.experiment(Settings(num_iterations=4, num_looks=2, num_fits=3), tmp_path)
     with (tmp_path / "gaussian.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(ESTIMATORS) * 3 * 3
