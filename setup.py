@@ -1,6 +1,7 @@
 from setuptools import find_packages, setup
 
 _PLOTS = ["matplotlib>=3.9"]
+_CLUSTER = ["distributed>=2025.1"]
 
 setup(
     name="discrete-vae",
@@ -9,7 +10,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["dvae", "dvae.*", "models", "models.*", "samplers", "samplers.*"]),
-    package_data={name: ["py.typed"] for name in ("dvae", "models", "samplers")},
+    package_data={name: ["py.typed"] for name in ("dvae", "models", "samplers")}
+    | {"dvae.tables": ["published/*.csv"]},
     py_modules=["run_training", "run_eval"],
     install_requires=[
         "absl-py>=2.1",
@@ -26,6 +28,7 @@ setup(
     ],
     extras_require={
         "plots": _PLOTS,
-        "dev": [*_PLOTS, "mypy>=1.15", "pre-commit>=4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "cluster": _CLUSTER,
+        "dev": [*_PLOTS, *_CLUSTER, "mypy>=1.15", "pre-commit>=4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },
 )

@@ -30,7 +30,7 @@ RECIPES: Mapping[str, Recipe] = {
             "prior_sweeps": 20,
         },
         {
-            "structured": {"batch_size": 100, "learning_rate": 1e-3, "num_replicates": 4},
+            "structured": {"batch_size": 100, "learning_rate": 3e-3, "num_replicates": 4},
             "mcmc": {"batch_size": 100, "learning_rate": 3e-3},  # nothing else was measured
         },
     ),
