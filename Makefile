@@ -9,7 +9,7 @@ WORKERS := -n 2 --dist loadgroup
 # In parts: XLA keeps all it has compiled, some 30 MB a function, until a process ends. (A test sees that none is left out.)
 ESTIMATES := tests/test_samplers/test_log_z_estimates.py tests/test_samplers/test_two_bases.py
 PARTS := "tests/test_models tests/test_data" "tests/test_samplers tests/test_storeys.py $(ESTIMATES:%=--ignore=%)" \
-	"tests/test_programs tests/test_analysis tests/test_toys tests/test_tables $(ESTIMATES)" tests/test_runs tests/test_tasks tests/test_training tests/test_compiled.py
+	"tests/test_programs tests/test_analysis tests/test_toys tests/test_tables tests/test_report $(ESTIMATES)" tests/test_runs tests/test_tasks tests/test_training tests/test_compiled.py
 TESTS = status=0; \
 	for part in $(PARTS); do \
 		$(BIN)/python -m pytest -q $(WORKERS) $(1) $$part || status=1; \

@@ -19,7 +19,7 @@ def main() -> None:
     check_values(Config, given)
     # TensorFlow, which takes seconds to load: after the flags, and quietly.
     import dvae.quiet  # noqa: F401, PLC0415
-    from dvae.runs.training_run import train  # noqa: PLC0415
+    from dvae.report.training import train  # noqa: PLC0415
     from dvae.settings.complete import complete  # noqa: PLC0415
     from dvae.settings.rules import without_effect  # noqa: PLC0415
 
@@ -34,14 +34,15 @@ def main() -> None:
         while remarks:  # with the first that is said of the run: one that is refused ends with a single line
             print(remarks.pop(0).on_command_line(), file=sys.stderr)
 
-    train(config, resume=flags.FLAGS.resume, say=say)
+    train(config, resume=flags.FLAGS.resume, report=flags.FLAGS.report, say=say)
 
 
 def cli() -> None:
     """Defines the flags and runs `main`."""
     groups = settings_flags.define(Config, if_left_out="that of the recipe")
     flags.DEFINE_bool("resume", True, "continue the run in --log_dir if it has these settings; refuse any other")
-    groups["Run directory"].append("resume")
+    flags.DEFINE_bool("report", True, "write report.html at the end: the run as one page")
+    groups["Run directory"] += ["resume", "report"]
     command_line.run(main, description=__doc__, groups=groups)
 
 

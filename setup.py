@@ -10,14 +10,21 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["dvae", "dvae.*", "models", "models.*", "samplers", "samplers.*"]),
-    package_data={name: ["py.typed"] for name in ("dvae", "models", "samplers")}
-    | {"dvae.tables": ["published/*.csv"]},
+    package_data={
+        "dvae": ["py.typed"],
+        "dvae.report": ["page.html.j2"],
+        "dvae.tables": ["published/*.csv"],
+        "models": ["py.typed"],
+        "samplers": ["py.typed"],
+    },
     py_modules=["run_training", "run_eval"],
     install_requires=[
         "absl-py>=2.1",
         "filelock>=3.30",
+        "jinja2>=3.1",
         "keras>=3.10",
         "numpy>=2.0",
+        "plotly>=6.0",
         "scikit-learn>=1.5",
         "scipy>=1.14",
         "tensorboard>=2.20",

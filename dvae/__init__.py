@@ -20,9 +20,9 @@ from dvae.errors import UserError
 
 if TYPE_CHECKING:
     from dvae.data import Dataset, load_dataset, make_dataset
+    from dvae.report.training import train
     from dvae.runs.evaluation_run import evaluate
     from dvae.runs.trained_model import TrainedModel, trained_model
-    from dvae.runs.training_run import train
     from dvae.settings.complete import configure
 
 __all__ = [
@@ -46,7 +46,7 @@ _HOMES = {
     "evaluate": "dvae.runs.evaluation_run",
     "TrainedModel": "dvae.runs.trained_model",
     "trained_model": "dvae.runs.trained_model",
-    "train": "dvae.runs.training_run",
+    "train": "dvae.report.training",
     "configure": "dvae.settings.complete",
 }
 

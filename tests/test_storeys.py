@@ -26,6 +26,7 @@ FLOORS = [
     ("settings",),
     ("runs",),
     ("analysis", "toys", "tables"),
+    ("report",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {

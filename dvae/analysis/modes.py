@@ -10,6 +10,7 @@ distribution would lose. Written are `modes.csv`, a row for each machine, and `m
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from dvae import figures
 from dvae.analysis import command, machines
 from dvae.compiling import compiled
 from dvae.config import setting
+from dvae.evaluation.signatures import Functions
 from dvae.files import write_table
 from dvae.runs.exported import Exported
 from models.posterior import BASES
@@ -34,6 +36,7 @@ from samplers.rbm import RBM
 from samplers.weights import descendants, resample
 
 UPDATES = 40
+PRIOR = "prior"  # among the names of machines
 _DECIMALS, _SEEN = 2, 5  # fixed points are alike to so many decimals; modes are seen more often
 _AT_ONCE = 10
 _SWEEPS = 20
@@ -103,17 +106,7 @@ def analyse(model: Exported, images: np.ndarray, numbers: np.ndarray, settings: 
       folder: for table and figure.
     """
     figures.new_figure(width=1, height=1)  # matplotlib is missed before the work and not after it
-    rows: dict[str, Modes] = {}
-    posterior_seed, prior_seed = random.split(tf.constant([settings.seed, 0]), 2)
-    posteriors, prior = machines.posteriors_of(model.functions, images), machines.prior_of(model.functions)
-    if posteriors is not None:
-        for first in tqdm.trange(0, len(images), _AT_ONCE, desc="posteriors", unit=" blocks"):
-            block = RBM(*(parameter[first : first + _AT_ONCE] for parameter in posteriors))
-            seed = random.fold_in(posterior_seed, first)
-            for place, found in enumerate(_of_posteriors(block, settings, seed)):
-                rows[str(numbers[first + place])] = found
-    if prior is not None:
-        rows["prior"] = _of_prior(prior, settings, prior_seed)
+    rows = found(model.functions, images, numbers, settings)
     columns = {name: [getattr(row, name) for row in rows.values()] for name in Modes._fields}
     write_table(folder / "modes.csv", {"machine": list(rows), **columns})
     figures.save(_drawn(rows), folder / "modes.png")
@@ -121,9 +114,28 @@ def analyse(model: Exported, images: np.ndarray, numbers: np.ndarray, settings: 
         print(line)
 
 
+def found(
+    functions: Functions, images: np.ndarray, numbers: Iterable[int], settings: Settings, *, progress: bool = True
+) -> dict[str, Modes]:
+    """Of each machine of a model: of the posteriors of images by their numbers, and of the prior."""
+    rows: dict[str, Modes] = {}
+    numbers = list(numbers)
+    posterior_seed, prior_seed = random.split(tf.constant([settings.seed, 0]), 2)
+    posteriors, prior = machines.posteriors_of(functions, images), machines.prior_of(functions)
+    if posteriors is not None:
+        for first in tqdm.trange(0, len(images), _AT_ONCE, desc="posteriors", unit=" blocks", disable=not progress):
+            block = RBM(*(parameter[first : first + _AT_ONCE] for parameter in posteriors))
+            seed = random.fold_in(posterior_seed, first)
+            for place, one in enumerate(_of_posteriors(block, settings, seed)):
+                rows[str(numbers[first + place])] = one
+    if prior is not None:
+        rows[PRIOR] = _of_prior(prior, settings, prior_seed)
+    return rows
+
+
 def summary(rows: dict[str, Modes]) -> list[str]:
     """What was found, beside what the paper says."""
-    lines, of_posteriors = [], [row for name, row in rows.items() if name != "prior"]
+    lines, of_posteriors = [], [row for name, row in rows.items() if name != PRIOR]
     if of_posteriors:
         single = np.mean([row.num_modes == 1 for row in of_posteriors])
         low, middle, high = np.quantile([row.kl_divergence for row in of_posteriors], [0.1, 0.5, 0.9])
@@ -133,11 +145,11 @@ def summary(rows: dict[str, Modes]) -> list[str]:
             f"KL(mean field || posterior): {middle:.2f} nats, 10 % to 90 %: {low:.2f} to {high:.2f} "
             f"(published: {PUBLISHED['KL of posteriors']})",
         ]
-    if "prior" in rows:
+    if PRIOR in rows:
         lines.append(
-            f"modes of the prior: {rows['prior'].num_modes} (published: {PUBLISHED['modes of the prior']}), in which "
-            f"{100 * rows['prior'].share:.0f} % of its samples end; "
-            f"KL(mean field || prior): {rows['prior'].kl_divergence:.2f} nats"
+            f"modes of the prior: {rows[PRIOR].num_modes} (published: {PUBLISHED['modes of the prior']}), in which "
+            f"{100 * rows[PRIOR].share:.0f} % of its samples end; "
+            f"KL(mean field || prior): {rows[PRIOR].kl_divergence:.2f} nats"
         )
     return lines
 
@@ -175,7 +187,7 @@ def _of_prior(prior: RBM, settings: Settings, seed: tf.Tensor) -> Modes:
 
 def _drawn(rows: dict[str, Modes]) -> figures.Figure:
     figure, [[count, divergence]] = figures.new_figure(1, 2, width=10, height=4)
-    of_posteriors, prior = [row for name, row in rows.items() if name != "prior"], rows.get("prior")
+    of_posteriors, prior = [row for name, row in rows.items() if name != PRIOR], rows.get(PRIOR)
     if of_posteriors:
         modes = [row.num_modes for row in of_posteriors]
         count.hist(modes, bins=np.arange(0.5, max(modes) + 1.5), rwidth=0.9, label="posteriors")

@@ -37,6 +37,7 @@ class RunDirectory:
         self.saved_model = self.path / "saved_model"
         self.results_file = self.path / "results.json"
         self.test_examples = self.path / "test_examples.csv"
+        self.report_page = self.path / "report.html"
         self.samples_picture = self.path / "samples.png"
         self.reconstructions_picture = self.path / "reconstructions.png"
 

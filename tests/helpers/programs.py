@@ -10,7 +10,7 @@ QUICK = (
     "--num_steps=24 --batch_size=16 --hidden_units=12 --num_particles=20 --prior_sweeps=2 --report_every=5 "
     "--eval_every=10 --checkpoint_every=8 --valid_samples=5 --valid_temperatures=5 --valid_log_z_temperatures=10 "
     "--valid_pictures=0 --log_z_chains=50 --test_examples=32 --test_samples=20 --test_temperatures=10 "
-    "--test_log_z_temperatures=50"
+    "--test_log_z_temperatures=50 --noreport"
 ).split()
 
 

@@ -1,0 +1,209 @@
+"""The page: numbers, charts and pictures of runs, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.files import write_text
+from dvae.report import charts
+from dvae.report.latents import Latents, latents_of
+from dvae.report.record import Record, read
+from dvae.settings.complete import complete
+from dvae.tables.plan import name_of
+from dvae.tables.rows import rows
+
+_PICTURES = {"samples_picture": "Samples", "reconstructions_picture": "Reconstructions"}
+_PICTURES_OF_PREDICTION = {"samples_picture": "Completions", "reconstructions_picture": "Their means"}
+_PUBLISHED_STEPS = "1,000,000 steps"
+
+
+class Number(NamedTuple):
+    """Attributes: a `title`; the `value` and its `note`, as text."""
+
+    title: str
+    value: str
+    note: str = ""
+
+
+class Chart(NamedTuple):
+    """Attributes: a `title`; a `note`; the `figure`, as HTML."""
+
+    title: str
+    note: str
+    figure: str
+
+
+def write(log_dirs: Sequence[str | Path], path: Path, *, dataset: Dataset | None = None) -> None:
+    """Writes the report of runs, side by side, to a file.
+
+    Args:
+      log_dirs: their folders.
+      path: of the file.
+      dataset: that they were trained on, where no name finds it.
+
+    Raises:
+      UserError: a folder is no run.
+    """
+    records = [read(log_dir) for log_dir in log_dirs]
+    found = {record.name: latents_of(record, dataset) for record in records}
+    write_text(path, page(records, {name: latents for name, latents in found.items() if latents is not None}))
+
+
+def page(records: Sequence[Record], latents: Mapping[str, Latents]) -> str:
+    """The HTML.
+
+    Args:
+      records: of the runs, in order.
+      latents: how they use their latents, by the runs' names, where that is known.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dvae.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(
+        title=" / ".join(record.name for record in records),
+        script=get_plotlyjs(),
+        runs=[_run(record, latents.get(record.name)) for record in records],
+        charts=[chart for chart in _charts(records, latents) if chart is not None],
+        settings=_settings(records),
+    )
+
+
+def _run(record: Record, latents: Latents | None) -> dict[str, Any]:
+    settings = record.settings
+    structured = settings["objective"] == "structured"
+    pictures = _PICTURES_OF_PREDICTION if structured else _PICTURES
+    return {
+        "name": record.name,
+        "described": f"{settings['model']} on {settings['dataset']}, {settings['num_latents']} latents, "
+        f"{settings['objective']}, {settings['recipe']} recipe, seed {settings['seed']}",
+        "numbers": _numbers(record, latents),
+        "pictures": [
+            (title, base64.b64encode(path.read_bytes()).decode())
+            for path, title in ((getattr(record.directory, name), title) for name, title in pictures.items())
+            if path.exists()
+        ],
+    }
+
+
+def _numbers(record: Record, latents: Latents | None) -> list[Number]:
+    results, numbers = record.results, []
+    if results:
+        of = "-log p(x₂ | x₁)" if record.settings["objective"] == "structured" else "-log p(x)"
+        error = results["nll_standard_error"]
+        note = f"{results['num_examples']} test examples, nats"
+        numbers.append(Number(f"NLL, {of}", _with_error(results["nll"], error), note))
+        if results["exact_nll"] is not None:
+            numbers.append(Number("exact NLL", f"{results['exact_nll']:.3f}", "all latent states enumerated"))
+    elif len(record.valid.get("nll", ())):
+        best = float(np.nanmin(record.valid["nll"]))
+        numbers.append(Number("validation NLL so far", f"{best:.2f}", f"at most {int(record.valid['step'][-1])} steps"))
+    numbers += _published(record.settings)
+    if results and results["elbo"] is not None:
+        numbers.append(Number("ELBO", f"{results['elbo']:.2f}", "of the discrete model"))
+    if results and results["log_z"] is not None:
+        error = results["log_z_standard_error"]
+        note = "its error is not known" if error is None else "of the prior"
+        numbers.append(Number("log Z", _with_error(results["log_z"], error, digits=3), note))
+    if results and results["effective_sample_size"] is not None:
+        of_samples = f"of {results['num_samples']} importance samples"
+        numbers.append(Number("effective samples", f"{results['effective_sample_size']:.0f}", of_samples))
+    if latents is not None:
+        numbers.append(Number("active units", str(latents.num_active), f"of {len(latents.activity)}"))
+        if latents.num_modes:
+            single = 100 * np.mean(np.array(latents.num_modes) == 1)
+            note = f"median KL to the mean field {np.median(latents.divergence):.2f} nats"
+            numbers.append(Number("posteriors with one mode", f"{single:.0f} %", note))
+        if latents.modes_of_prior is not None:
+            numbers.append(Number("modes of the prior", str(latents.modes_of_prior), "seen by the mean field"))
+    if len(record.train.get("step", ())):
+        seconds = record.train["seconds_per_step"]
+        step = int(results["step"]) if results else int(record.train["step"][-1])
+        note = f"{1000 * np.nanmedian(seconds):.1f} ms a step" if np.isfinite(seconds).any() else ""
+        total = results["seconds"] if results else record.valid.get("training_seconds", [np.nan])[-1]
+        numbers.append(Number(f"training, {step} steps", _duration(total), note))
+    return numbers
+
+
+def _published(settings: Mapping[str, Any]) -> list[Number]:
+    """The number of the first table that has a row that this is a run of."""
+    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    name = _but_seed(Config(**given))
+    for row in rows():
+        if row.published is None or not row.settings or row.labels.get("split", "test") != "test":
+            continue
+        if _but_seed(complete(row.settings)) == name:
+            table = f"table {row.table}" if row.table.isdigit() else f"DVAE# {row.table}"
+            return [Number("published", _with_error(row.published, row.deviation), f"{table}, {_PUBLISHED_STEPS}")]
+    return []
+
+
+def _but_seed(config: Config) -> str:
+    return name_of(config).rpartition("-seed")[0]
+
+
+def _charts(records: Sequence[Record], latents: Mapping[str, Latents]) -> list[Chart | None]:
+    shown = [
+        ("Validation", "NLL by importance samples, nats", charts.curves(records, "valid", {"nll": "NLL"})),
+        ("Training", "what is learned, nats", charts.curves(records, "train", _LEARNED)),
+        ("Test examples", "who is hard to explain", charts.examples(records)),
+        ("Posterior", "entropy of q(z | x), nats", charts.curves(records, "valid", {"entropy": "entropy"})),
+        ("Importance weights", "effective samples in validation",
+         charts.curves(records, "valid", {"effective_sample_size": "effective samples"}, log_y=True)),
+        ("Active units", "variance over examples of E[z | x]", charts.activity(latents)),
+        ("Modes", "fixed points of the mean field", charts.modes(latents)),
+        ("log Z of the prior", "by AIS from two bases, nats", charts.log_z(records)),
+        ("Health of the prior's sampler", "effective particles and families in a step",
+         charts.curves(records, "train", _HEALTH)),
+        ("Mixing of the prior's sampler", "split R-hat of its energy: 1 is mixed",
+         charts.curves(records, "valid", {"prior_split_r_hat": "split R-hat"})),
+        ("Memory of the prior's sampler", "autocorrelation time of its energy, sweeps",
+         charts.curves(records, "valid", {"prior_autocorrelation_sweeps": "sweeps"})),
+        ("Time", "seconds a step", charts.curves(records, "train", {"seconds_per_step": "seconds a step"}, log_y=True)),
+    ]  # fmt: skip
+    return [Chart(title, note, _html(figure)) for title, note, figure in shown if figure is not None]
+
+
+_LEARNED = {
+    "relaxed_log_likelihood": "log p(x | zeta)",
+    "relaxed_bound": "bound",
+    "log_likelihood_given_z": "log p(x | z)",
+    "iw_effective_sample_size": "effective samples",
+}
+_HEALTH = {"prior_effective_sample_size": "effective particles", "prior_num_families": "families"}
+
+
+def _html(figure: go.Figure) -> str:
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
+
+
+def _settings(records: Sequence[Record]) -> list[tuple[str, list[str], bool]]:
+    """Name, values, and whether they differ; what differs comes first."""
+    names = dict.fromkeys(name for record in records for name in record.settings)
+    table = []
+    for name in names:
+        values = [str(record.settings.get(name, "")) for record in records]
+        table.append((name, values, len(set(values)) > 1))
+    return sorted(table, key=lambda row: not row[2])
+
+
+def _with_error(value: float, error: float | None, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+
+
+def _duration(seconds: float) -> str:
+    if not np.isfinite(seconds):
+        return "?"
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,152 @@
+"""The report: what it reads, what it says, and how it looks to a browser without a network."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import scipy.special
+import tensorflow as tf
+
+import dvae
+import runs
+from dvae.errors import UserError
+from dvae.report import latents, page
+from dvae.report.record import read
+from dvae.report.training import train
+from dvae.runs.exported import exported
+
+_BROWSERS = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two finished runs with their reports, of which the second has no prior."""
+    parent = tmp_path_factory.mktemp("reported")
+    said = []
+    for name, settings in {"pwl": {"model": "pwl"}, "rest": {"model": "dvaess", "objective": "structured"}}.items():
+        config = runs.small_config(**settings, log_dir=str(parent / name))
+        train(config, say=lambda text: said.append(str(text)))
+    assert said[-1] == f"report: {parent / 'rest' / 'report.html'}"
+    return parent / "pwl", parent / "rest"
+
+
+def test_a_training_ends_with_its_report(folders):
+    """It says what the results say, and needs nothing from elsewhere."""
+    for folder in folders:
+        results, text = json.loads((folder / "results.json").read_text()), (folder / "report.html").read_text()
+        assert f"{results['nll']:.2f} ± {results['nll_standard_error']:.2f}" in text
+        assert f"{results['exact_nll']:.3f}" in text
+        own = re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)  # Plotly's has addresses in it
+        assert not re.search(r"(src|href)=[\"']?https?:", own)
+        assert own.count("data:image/png;base64,") == 2
+        assert "num_gibbs_sweeps" in own
+
+
+def test_a_report_is_written_once(folders, monkeypatch):
+    """A finished run that is started again shows its results at once; without a report, none is missed."""
+    written = []
+    monkeypatch.setattr(page, "write", lambda *arguments, **_: written.append(arguments))
+    config = runs.small_config(model="pwl", log_dir=str(folders[0]))
+    train(config, say=lambda _: None)
+    train(config, say=lambda _: None, report=False)
+    assert written == []
+
+
+def test_a_full_disk_costs_the_report_alone(folders, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(page, "write", refuse)
+    (folders[0] / "report.html").rename(folders[0] / "away.html")
+    said = []
+    try:
+        results = train(runs.small_config(model="pwl", log_dir=str(folders[0])), say=said.append)
+    finally:
+        (folders[0] / "away.html").rename(folders[0] / "report.html")
+    assert np.isfinite(results["nll"])
+    assert "could not be written (No space left on device)" in str(said[-1])
+
+
+def test_runs_side_by_side(folders, tmp_path):
+    path = tmp_path / "both.html"
+    page.write(folders, path)
+    text = path.read_text()
+    assert "<title>pwl / rest</title>" in text
+    assert text.count('class="card first"') == 2
+    rows = re.findall(r'<tr class="differs"><td class="name">(\w+)</td>', text)
+    assert {"model", "objective", "log_dir"} <= set(rows)
+    assert "seed" not in rows
+
+
+def test_a_run_under_way_shows_what_it_has(folders, tmp_path):
+    """Its last line half written, no results, no pictures."""
+    folder = tmp_path / "way"
+    folder.mkdir()
+    shutil.copy(folders[0] / "config.json", folder)
+    lines = (folders[0] / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:4]) + lines[4][:20])
+    record = read(folder)
+    assert len(record.train["step"]) + len(record.valid["step"]) == 4
+    page.write([folder], tmp_path / "way.html")
+    assert "validation NLL so far" in (tmp_path / "way.html").read_text()
+    (folder / "metrics.jsonl").unlink()
+    page.write([folder], tmp_path / "begun.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("metrics.jsonl", "[1]\n"), ("results.json", "{"), ("test_examples.csv", "nll\nx\n")]
+)
+def test_a_file_of_another_program_is_told_of(folders, tmp_path, name, content):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    shutil.copy(folders[0] / "config.json", folder)
+    (folder / name).write_text(content)
+    with pytest.raises(UserError, match="has a file that is not one of this program"):
+        read(folder)
+
+
+def test_the_published_number_stands_beside():
+    """That of table 1, whatever the seed and the length; none where no table has such a run."""
+    settings = {"dataset": "binarized_mnist", "model": "pwl", "num_groups": 4, "seed": 3, "num_steps": 10}
+    [number] = page._published(dvae.configure(**settings).__dict__)
+    assert (number.value, number.note) == ("84.07 ± 0.04", "table 1, 1,000,000 steps")
+    assert page._published(dvae.configure(**settings | {"num_latents": 80}).__dict__) == []
+
+
+def test_activity_is_the_variance_of_posterior_means(folders):
+    """Of one directed group the means are known: within what 100 samples an example leave of noise."""
+    model = exported(folders[0])
+    images = model.data().split("test")[:150]
+    found = latents.measured(model.functions, images)
+    logits = model.functions["posterior_parameters"](x=tf.constant(images, tf.float32))["logits"].numpy()
+    means = scipy.special.expit(logits.astype(float))
+    np.testing.assert_allclose(found.means, means.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(found.activity, means.var(axis=0, ddof=1), atol=0.012)
+    assert found.num_active == np.sum(means.var(axis=0, ddof=1) > latents.ACTIVE)
+    assert (found.num_modes, found.divergence) == ([], [])
+    assert found.modes_of_prior >= 1
+
+
+def test_what_is_measured_is_kept(folders, monkeypatch):
+    """A second report asks the model nothing."""
+    monkeypatch.setattr(latents, "measured", None)
+    for folder in folders:
+        assert latents.latents_of(read(folder)) == latents.Latents(**json.loads((folder / "latents.json").read_text()))
+
+
+@pytest.mark.skipif(not _BROWSERS, reason="no Chromium here")
+def test_a_browser_draws_it_without_a_complaint(folders, tmp_path):
+    path = tmp_path / "both.html"
+    page.write(folders, path)
+    command = [
+        _BROWSERS[0], "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+        "--window-size=1200,3000", "--virtual-time-budget=10000", "--dump-dom", path.as_uri(),
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    charts = path.read_text().count('class="plotly-graph-div"')
+    assert charts >= 8
+    assert found.stdout.count('class="main-svg"') >= charts
+    assert not [line for line in found.stderr.splitlines() if ":CONSOLE" in line]
