@@ -9,6 +9,7 @@ import sys
 
 from absl import flags
 
+from dvae import cluster
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
 from dvae.files import output_file, write_json
@@ -27,7 +28,8 @@ def main() -> None:
     from dvae.runs.evaluation_run import evaluate  # noqa: PLC0415
 
     output = output_file(output=flags.FLAGS.output) if flags.FLAGS.output else None
-    results = evaluate(**settings_flags.given_flags(_WHAT), **given, say=_remark)
+    with cluster.wanted(scheduler=flags.FLAGS.scheduler, num_workers=flags.FLAGS.num_workers) as client:
+        results = evaluate(**settings_flags.given_flags(_WHAT), **given, client=client, say=_remark)
     print(json.dumps(results, indent=2), flush=True)
     if output:
         try:
@@ -56,10 +58,20 @@ def cli() -> None:
     )
     text("output", None, "file to write the results to, as JSON; they are printed in any case")
     text("examples_output", None, "file to write the NLL, ELBO, ... of each example to, as CSV")
+    flags.DEFINE_integer(
+        "num_workers", None, "of a Dask cluster on this machine, among which the examples are divided", lower_bound=1
+    )
+    text("scheduler", None, "address of a Dask cluster that runs already, tcp://..., likewise")
     of_settings = settings_flags.define(EvaluationSettings, if_left_out="as exported")
-    groups = {"Model": ["log_dir", "saved_model"], "Data": ["dataset", "data_dir", "split", *of_settings.pop("Data")]}
     of_settings["Evaluation"].insert(0, "protocol")
-    command_line.run(main, description=__doc__, groups=groups | of_settings | {"Output": ["output", "examples_output"]})
+    groups = {
+        "Model": ["log_dir", "saved_model"],
+        "Data": ["dataset", "data_dir", "split", *of_settings.pop("Data")],
+        **of_settings,
+        "Output": ["output", "examples_output"],
+        "Workers": ["num_workers", "scheduler"],
+    }
+    command_line.run(main, description=__doc__, groups=groups)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ PACKAGES = ("samplers", "models", "dvae")
 # The floors of `dvae/`, lowest first: a room imports from its own floor and from those below.
 FLOORS = [
     ("errors", "quiet", "compiling", "published", "recipes"),
-    ("files", "pictures", "figures", "config"),
+    ("files", "pictures", "figures", "config", "cluster"),
     ("data",),
     ("training", "evaluation"),
     ("systems",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,10 @@ MEASURED = (
 # Bounds of the memory of a call: its draws (examples x samples), the numbers in them, and those of the couplings of RBM
 # posteriors. (The decoder's outputs are bounded in `models.likelihood`.)
 _DRAWS, _NUMBERS = 20_000, 2**24
+
+
+# From blocks to what is estimated of each, in the same order.
+ValuesOf = Callable[[Iterable["Block"]], Iterable[dict[str, np.ndarray]]]
 
 
 class Evaluation(NamedTuple):
@@ -95,7 +100,12 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    functions: Functions, images: np.ndarray, settings: EvaluationSettings, *, progress: bool = False
+    functions: Functions,
+    images: np.ndarray,
+    settings: EvaluationSettings,
+    *,
+    progress: bool = False,
+    values_of_blocks: ValuesOf | None = None,
 ) -> Evaluation:
     """Evaluates a model by its functions, in place or loaded from a SavedModel: one way for both.
 
@@ -110,6 +120,7 @@ def evaluate(
       settings: how. With `log_z_error` the number of temperatures is doubled until log Z has that standard error, up to
         `log_z_temperatures`; without, that number is used at once.
       progress: whether to show a progress bar.
+      values_of_blocks: `values_of` each of some blocks, in their order, done elsewhere; None does them here.
 
     Raises:
       UserError: it comes out not finite, or there is no way to evaluate the model.
@@ -117,7 +128,17 @@ def evaluate(
     log_z_seed, samples_seed = random.split(tf.constant([settings.seed, 0]), 2)
     partition = _log_z(functions, settings, log_z_seed) if has_prior(functions) else None
     if "estimate_log_likelihood" in functions:
-        values = _importance_weighted(functions, images, settings, partition, samples_seed, progress=progress)
+        num_latents = input_width(functions["decode"], "z")
+        most = min(_most_draws(functions) // settings.num_samples, 4 * _NUMBERS // num_latents**2, len(images))
+        log_z = float(partition.estimate.log_z) if partition else None
+        first_word, second_word = samples_seed.numpy().tolist()
+        values = _importance_weighted(
+            images,
+            max(1, most),
+            lambda first, x: Block(first, x, settings, log_z, (first_word, second_word)),
+            values_of_blocks or (lambda blocks: (values_of(functions, block) for block in blocks)),
+            progress=progress,
+        )
         is_annealed = "posterior_temperatures" in settings_in_use(functions)
         sampler = "annealed importance sampling" if is_annealed else "exact"
     else:
@@ -134,10 +155,10 @@ def evaluate(
     if partition is not None:
         used["log_z_temperatures"] = partition.num_temperatures
     used["num_examples"] = len(images)
-    for name, values_of in values.items():
-        if not np.isfinite(values_of).all():
-            first = int(np.argmin(np.isfinite(values_of)))
-            raise UserError(f"the {name} of example {first} is {values_of[first]}: the model has diverged")
+    for name, of_examples in values.items():
+        if not np.isfinite(of_examples).all():
+            first = int(np.argmin(np.isfinite(of_examples)))
+            raise UserError(f"the {name} of example {first} is {of_examples[first]}: the model has diverged")
     by_base = partition.by_base if partition else dict.fromkeys(_BY_BASE)
     used |= {f"log_z_{name}": value for name, value in by_base.items()}
     return Evaluation(
@@ -195,45 +216,66 @@ def _known(error: tf.Tensor) -> float | None:
     return float(error) if np.isfinite(error) else None
 
 
-def _importance_weighted(
-    functions: Functions,
-    images: np.ndarray,
-    settings: EvaluationSettings,
-    partition: _Partition | None,
-    seed: tf.Tensor,
-    *,
-    progress: bool,
-) -> dict[str, np.ndarray]:
-    """What is estimated of each image, `[n]`."""
+class Block(NamedTuple):
+    """A few examples of an evaluation, and all that their values depend on but for the model: it can be sent about.
+
+    Attributes:
+      first: number of the first of them among all.
+      x: `[block, D]`.
+      settings: of the evaluation.
+      log_z: of the prior, nats; None without one.
+      seed: of the evaluation's samples, two integers.
+    """
+
+    first: int
+    x: np.ndarray
+    settings: EvaluationSettings
+    log_z: float | None
+    seed: tuple[int, int]
+
+
+def values_of(functions: Functions, block: Block) -> dict[str, np.ndarray]:
+    """What is estimated of each example of a block, float64 `[block]`; the same wherever it is done."""
+    settings = block.settings
     inputs = {
         "posterior_temperatures": tf.constant(settings.posterior_temperatures),
         "posterior_base": tf.constant(BASES.index(settings.posterior_base)),
         "flattening": tf.constant(settings.flattening, tf.float32),
     }
-    if partition is not None:
-        inputs["log_z"] = partition.estimate.log_z
-    num_latents = input_width(functions["decode"], "z")
-    most_draws = min(_DRAWS, _NUMBERS // num_latents)
-    block = max(1, min(most_draws // settings.num_samples, 4 * _NUMBERS // num_latents**2, len(images)))
-    parts = _parts(settings.num_samples, most_draws, multiple=len(settings.flattening))
+    if block.log_z is not None:
+        inputs["log_z"] = tf.constant(block.log_z)
+    parts = _parts(settings.num_samples, _most_draws(functions), multiple=len(settings.flattening))
+    seeds = random.split(random.fold_in(tf.constant(block.seed), block.first), len(parts))
+    x = tf.constant(block.x, tf.float32)
+    by_part = [
+        functions["estimate_log_likelihood"](x=x, num_samples=tf.constant(part), seed=seed, **inputs)
+        for part, seed in zip(parts, seeds, strict=True)
+    ]
+    return _together(by_part, parts)
+
+
+def _importance_weighted(
+    images: np.ndarray, size: int, block_of: Callable[[int, np.ndarray], Block], values: ValuesOf, *, progress: bool
+) -> dict[str, np.ndarray]:
+    """What is estimated of each image, `[n]`, in blocks of a size."""
+    # The last block is filled up with examples already done, so that all blocks have one shape (one graph).
+    blocks = (
+        block_of(first, images[np.arange(first, first + size) % len(images)]) for first in range(0, len(images), size)
+    )
     per_image: dict[str, list[np.ndarray]] = {}
     with tqdm.tqdm(total=len(images), desc="evaluating", unit=" images", disable=not progress) as bar:
-        for first in range(0, len(images), block):
-            # The last block is filled up with examples already done, so that all blocks have one shape (one graph).
-            rows = np.arange(first, first + block) % len(images)
-            x = tf.constant(images[rows], tf.float32)
-            seeds = random.split(random.fold_in(seed, first), len(parts))
-            by_part = [
-                functions["estimate_log_likelihood"](x=x, num_samples=tf.constant(part), seed=part_seed, **inputs)
-                for part, part_seed in zip(parts, seeds, strict=True)
-            ]
-            for name, values in _together(by_part, parts).items():
-                per_image.setdefault(name, []).append(values)
-            bar.update(min(block, len(images) - first))
+        for found in values(blocks):
+            for name, of_block in found.items():
+                per_image.setdefault(name, []).append(of_block)
             done = np.concatenate(per_image["log_likelihood"])[: len(images)]
+            bar.update(len(done) - bar.n)
             error = f" +- {scipy.stats.sem(done):.2f}" if len(done) > 1 else ""
             bar.set_postfix_str(f"NLL {-done.mean():.2f}{error} nats", refresh=False)
     return {name: np.concatenate(blocks)[: len(images)] for name, blocks in per_image.items()}
+
+
+def _most_draws(functions: Functions) -> int:
+    return min(_DRAWS, _NUMBERS // input_width(functions["decode"], "z"))
 
 
 def _parts(num_samples: int, most: int, *, multiple: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvae.config import PROTOCOLS, EvaluationSettings
 from dvae.data import Dataset, spread
@@ -13,10 +13,14 @@ from dvae.errors import UserError
 from dvae.evaluation import estimates, pilot
 from dvae.evaluation.signatures import Functions
 from dvae.files import output_file, write_table
+from dvae.runs.elsewhere import by_workers
 from dvae.runs.exported import exported
 from dvae.runs.summary import described_pilot, unknown_error
 from dvae.settings.rules import check_evaluation
 from models.posterior import BASES
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # What a protocol decides.
 _OF_PROTOCOL = frozenset({"posterior_base", "posterior_temperatures"})
@@ -34,6 +38,7 @@ def evaluate(
     protocol: str | None = None,
     examples_output: str | Path | None = None,
     progress: bool = True,
+    client: Client | None = None,
     say: Callable[[UserError | str], None] = print,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -51,6 +56,7 @@ def evaluate(
       examples_output: a file for what was measured of each example: CSV with its number in the split, NLL, ELBO,
         entropy, effective sample size, exact NLL.
       progress: whether to show progress bars.
+      client: of a Dask cluster, among whose workers the examples are divided; the numbers are the same.
       say: where remarks go: settings without effect, an error of log Z that was not reached.
       settings: fields of `dvae.config.EvaluationSettings`.
 
@@ -90,7 +96,8 @@ def evaluate(
     images = images[numbers]
     if origin.get("likelihood_of"):
         say(f"nll is that of {origin['likelihood_of']}")
-    evaluation = estimates.evaluate(functions, images, complete, progress=progress)
+    elsewhere = by_workers(client, folder) if client is not None else None
+    evaluation = estimates.evaluate(functions, images, complete, progress=progress, values_of_blocks=elsewhere)
     wanted, reached = evaluation.log_z_error, evaluation.log_z_standard_error
     if wanted is not None and reached is not None and reached > wanted:
         say(

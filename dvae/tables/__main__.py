@@ -17,13 +17,14 @@ from pathlib import Path
 
 from absl import flags
 
+from dvae import cluster
 from dvae.config import Config
 from dvae.errors import UserError
 from dvae.files import output_folder
 from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
 from dvae.settings.values import check_values
-from dvae.tables import cluster, collect
+from dvae.tables import collect, sweep
 from dvae.tables.plan import Run, planned, run_of, selected
 from dvae.tables.rows import TABLES, Row
 
@@ -56,7 +57,7 @@ def main() -> None:
     elif values.do == "run":
         output_folder(output_dir=folder)
         with cluster.connected(scheduler=values.scheduler, num_workers=values.num_workers) as client:
-            failed = cluster.run_all(runs, client)
+            failed = sweep.run_all(runs, client)
         _collect(chosen, seeds, given, folder)
         if failed:
             print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}", file=sys.stderr)

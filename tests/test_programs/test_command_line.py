@@ -86,6 +86,19 @@ def test_output_tells_the_result_and_where_it_is(finished):
     assert "steps/s" in completed.stderr
 
 
+@pytest.mark.slow
+def test_an_evaluation_by_two_workers_has_the_same_numbers(finished, tmp_path):
+    folder, _ = finished
+    found = {}
+    for name, flags in {"alone": [], "two": ["--num_workers=2"]}.items():
+        outputs = [f"--output={tmp_path / name}.json", f"--examples_output={tmp_path / name}.csv"]
+        command = [f"--log_dir={folder}", "--num_samples=20", "--log_z_temperatures=50", *outputs, *flags]
+        completed = run("run_eval.py", *command)
+        assert completed.returncode == 0, completed.stderr
+        found[name] = [(tmp_path / f"{name}.{kind}").read_text() for kind in ("json", "csv")]
+    assert found["alone"] == found["two"]
+
+
 def test_finished_run_is_not_trained_again(finished):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()

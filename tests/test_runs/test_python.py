@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import pickle
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from tensorflow_probability import distributions as tfd
 import dvae
 import reference
 import runs
+from dvae.evaluation import estimates
 from dvae.runs import training_run
 from models.likelihood import Likelihood
 
@@ -97,6 +99,36 @@ def test_evaluate_repeats_and_varies(trained, tmp_path):
     assert (other["split"], other["seed"], other["flattening"]) == ("valid", 3, [1.0, 2.0])
     assert [str(line).split(":")[0] for line in said] == ["posterior_temperatures=7"]
     assert other["posterior_temperatures"] is None
+
+
+class Elsewhere:
+    """Of Dask's client what an evaluation uses: what is sent is pickled, and done in another order."""
+
+    class Future:
+        def __init__(self, call):
+            self._call = call
+
+        def result(self):
+            function, *arguments = pickle.loads(self._call)
+            return pickle.loads(pickle.dumps(function(*arguments)))
+
+    def submit(self, *call, pure):
+        assert not pure
+        return self.Future(pickle.dumps(call))
+
+
+def test_an_evaluation_may_be_divided(trained, tmp_path, monkeypatch):
+    """Blocks of a few examples done elsewhere: the same numbers, to the last bit."""
+    config, _ = trained
+    monkeypatch.setattr(estimates, "_DRAWS", 600)
+    settings = {"num_examples": 32, "num_samples": 100, "log_z_chains": 50, "log_z_temperatures": 50}
+    tables = [tmp_path / name for name in ("here.csv", "elsewhere.csv")]
+    here, elsewhere = (
+        dvae.evaluate(config.log_dir, progress=False, client=client, examples_output=table, **settings)
+        for client, table in zip((None, Elsewhere()), tables, strict=True)
+    )
+    assert here == elsewhere
+    assert tables[0].read_text() == tables[1].read_text()
 
 
 def test_the_trained_model_comes_back_with_the_same_networks(trained):

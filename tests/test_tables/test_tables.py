@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import runs
+from dvae import cluster
 from dvae.errors import UserError
 from dvae.settings.complete import complete
-from dvae.tables import cluster, collect, jobs
+from dvae.tables import collect, jobs, sweep
 from dvae.tables.plan import Run, name_of, planned, run_of, selected
 from dvae.tables.rows import TABLES, Row, rows
 
@@ -180,13 +181,13 @@ def test_a_sweep_survives_the_loss_of_a_worker(tmp_path):
         killer = threading.Thread(target=kill)
         killer.start()
         said = []
-        assert cluster.run_all(found, client, say=said.append) == {}
+        assert sweep.run_all(found, client, say=said.append) == {}
         killer.join()
         assert sorted(said) == [f"run{seed}: finished" for seed in range(3)]
-        assert cluster.run_all([*found, alone], client, say=said.append) == {}
+        assert sweep.run_all([*found, alone], client, say=said.append) == {}
         assert said[3:] == ["alone: finished"]
         wrong = small_run(tmp_path, "wrong", dataset="nothing_of_the_kind")
-        assert "nothing_of_the_kind" in cluster.run_all([wrong], client, say=said.append)["wrong"]
+        assert "nothing_of_the_kind" in sweep.run_all([wrong], client, say=said.append)["wrong"]
     assert "resuming at step" in killed[0].folder.with_suffix(".out").read_text()
     assert numbers(found[0]) == numbers(alone)
 
