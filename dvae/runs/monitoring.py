@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 from tensorboard.compat.proto import event_pb2
+from tensorboard.plugins.hparams.api import hparams
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from dvae.runs.run_directory import RunDirectory
@@ -70,6 +71,14 @@ class Monitor:
             name, value = next(iter(values.items()))
             if value is not None:
                 self._bar.set_postfix_str(f"{name} {value:.2f}")
+
+    def configuration(self, settings: dict[str, Any]) -> None:
+        """All settings: as a text, and as hyperparameters, by which TensorBoard compares runs."""
+        table = "\n".join(["| setting | value |", "|---|---|", *(f"| {n} | {v} |" for n, v in settings.items())])
+        shown = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
+        with self._writers["valid"].as_default(0):
+            tf.summary.text("configuration", table)
+            hparams(shown)
 
     def images(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         """Pictures `[height, width, 1]` by name."""

@@ -22,7 +22,7 @@ _PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy")
 _FORMAT = 4
 _LOCK = ".lock"
 # Where things lie and whether to resume does not change a run.
-_PLACES = ("log_dir", "data_dir")
+PLACES = ("log_dir", "data_dir")
 
 
 class RunDirectory:
@@ -124,7 +124,7 @@ class RunDirectory:
                 raise self._error(
                     f"the run in it was begun by another version of this program, without {name}: choose another"
                 )
-            is_place = name in _PLACES or all(_is_file_of_data(v) for v in (value, before["settings"][name]))
+            is_place = name in PLACES or all(_is_file_of_data(v) for v in (value, before["settings"][name]))
             if before["settings"][name] != value and not is_place:
                 raise UserError(
                     f"the run in {{log_dir}} has {before['settings'][name]}: choose another log_dir or the same "

@@ -27,7 +27,7 @@ from dvae.evaluation.signatures import DrawSettings, Functions
 from dvae.files import write_json, write_table
 from dvae.runs.checkpoints import Checkpoints
 from dvae.runs.monitoring import Monitor
-from dvae.runs.run_directory import RunDirectory
+from dvae.runs.run_directory import PLACES, RunDirectory
 from dvae.runs.summary import describe_results, describe_run, described_pilot, evaluated_by, unknown_error
 from dvae.systems import STRATEGIES
 from dvae.tasks import TASKS
@@ -173,6 +173,8 @@ class TrainingRun:
         monitor = Monitor(self.directory, num_steps=config.num_steps, first_step=self.step)
         if self.step:
             monitor.say(f"resuming at step {self.step}")
+        else:
+            monitor.configuration({n: v for n, v in dataclasses.asdict(config).items() if n not in PLACES})
         try:
             while self.step < config.num_steps:
                 stops = [

@@ -7,6 +7,8 @@ import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import runs
 from dvae.config import EvaluationSettings
@@ -114,6 +116,14 @@ def test_run_directory_is_complete(finished):
         assert picture.std() > 0
     for name in ("train", "valid"):
         assert list((folder / name).glob("events.out.tfevents.*"))
+    events = EventAccumulator(str(folder / "valid")).Reload()
+    [text] = events.Tensors("configuration")
+    assert f"| beta | {finished.config.beta} |" in tf.make_ndarray(text.tensor_proto).item().decode()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    shown = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert shown["learning_rate"].number_value == finished.config.learning_rate
+    assert shown["model"].string_value == finished.config.model
+    assert {"log_dir", "data_dir"}.isdisjoint(shown)
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"]["beta"] == finished.config.beta
     assert config["data"]["checksum"] == finished.run.dataset.checksum
