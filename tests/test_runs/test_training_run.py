@@ -79,7 +79,7 @@ def test_one_example_and_odd_shapes(tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["nll_standard_error"] is None
     assert results["num_examples"] == 1
-    assert len(describe_results(results, tmp_path, likelihood_of=None).splitlines()) == 5
+    assert len(describe_results(results, tmp_path, likelihood_of=None).splitlines()) == 6
 
 
 def test_resumed_metrics_continue_the_curve(tmp_path):
