@@ -44,12 +44,7 @@ def _remark(text: UserError | str) -> None:
 
 def cli() -> None:
     """Defines the flags and runs `main`."""
-    text = flags.DEFINE_string
-    text("log_dir", None, "folder of a finished run", allow_override=True)  # absl.logging has a --log_dir of its own
-    text("saved_model", None, "folder of an exported model (instead of --log_dir)")
-    text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
-    text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
-    text("split", "test", "train | valid | test")
+    text, groups = flags.DEFINE_string, settings_flags.define_model()
     text(
         "protocol",
         None,
@@ -64,9 +59,8 @@ def cli() -> None:
     text("scheduler", None, "address of a Dask cluster that runs already, tcp://..., likewise")
     of_settings = settings_flags.define(EvaluationSettings, if_left_out="as exported")
     of_settings["Evaluation"].insert(0, "protocol")
-    groups = {
-        "Model": ["log_dir", "saved_model"],
-        "Data": ["dataset", "data_dir", "split", *of_settings.pop("Data")],
+    groups["Data"] += of_settings.pop("Data")
+    groups |= {
         **of_settings,
         "Output": ["output", "examples_output"],
         "Workers": ["num_workers", "scheduler"],

@@ -26,7 +26,7 @@ class UserError(ValueError):
 
     def on_command_line(self) -> str:
         """The message with every setting as its flag."""
-        return self._text(_as_flag)
+        return self._text(as_flag)
 
     def _text(self, shown: Callable[[str, Any], str]) -> str:
         rule = self._rule
@@ -40,7 +40,8 @@ def _as_argument(name: str, value: Any) -> str:
     return f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}"
 
 
-def _as_flag(name: str, value: Any) -> str:
+def as_flag(name: str, value: Any) -> str:
+    """A setting as it is given on the command line."""
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
     if isinstance(value, tuple):

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,27 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_table(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
-    """Writes columns of one length as CSV, whole or not at all."""
+def write_table(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Writes rows under the names of their columns as CSV, whole or not at all; None is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerow(names)
+    writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def read_table(path: Path) -> dict[str, list[float]]:
+    """The columns of a table of numbers by name; none if there is no such file.
+
+    Raises:
+      ValueError: it has something else in it.
+    """
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        names, *rows = csv.reader(file)
+    columns = zip(*rows, strict=True)
+    return {name: [float(value) for value in column] for name, column in zip(names, columns, strict=True)}
 
 
 def write_text(path: Path, text: str) -> None:

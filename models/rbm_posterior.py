@@ -234,14 +234,36 @@ class RBMPosterior(Posterior):
         `log q(z | x)` is normalised by the AIS estimate of log Z_phi.
         """
         rbm = encoding
-        anneal_seed, resample_seed, shuffle_seed, gibbs_seed = random.split(seed, 4)
-        annealed = _anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), num_temperatures, base, anneal_seed)
-        ancestors = resample(annealed.log_weights, resample_seed)
-        ancestors = random.shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
-        left = descendants(annealed.left, ancestors)
-        left, right = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))
-        log_q = -_energy(rbm, left, right) - annealed.log_z
-        return tf.concat([left, right], axis=-1), log_q
+        (left, right), log_z = equally_weighted(
+            rbm, num_samples=num_samples, num_temperatures=num_temperatures, base=base, seed=seed
+        )
+        return tf.concat([left, right], axis=-1), -_energy(rbm, left, right) - log_z
+
+
+@plain
+def equally_weighted(
+    rbm: RBM,
+    *,
+    num_samples: tf.Tensor | int,
+    num_temperatures: tf.Tensor | int,
+    base: tf.Tensor | int,
+    seed: tf.Tensor,
+) -> tuple[gibbs.GibbsState, tf.Tensor]:
+    """Draws of machines `[B]` by AIS, resampled by their weights, then a few sweeps, so that no two are copies.
+
+    Args:
+      rbm, num_samples, num_temperatures, base, seed: as for `RBMPosterior.sample`.
+
+    Returns:
+      The draws, `[num_samples, B, N]` and `[num_samples, B, M]`, and the estimates of log Z, nats, float64 `[B]`.
+    """
+    anneal_seed, resample_seed, shuffle_seed, gibbs_seed = random.split(seed, 4)
+    annealed = _anneal(rbm, tf.maximum(num_samples, _LEAST_CHAINS), num_temperatures, base, anneal_seed)
+    ancestors = resample(annealed.log_weights, resample_seed)
+    ancestors = random.shuffle(ancestors, shuffle_seed)[:num_samples]  # [K, B]
+    left = descendants(annealed.left, ancestors)
+    state = gibbs.sweep(rbm, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS_AFTER_RESAMPLING))
+    return state, annealed.log_z
 
 
 def _anneal(

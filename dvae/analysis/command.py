@@ -28,15 +28,8 @@ def run(analyse: Analysis, record: type, *, description: str) -> None:
       record: a dataclass of `dvae.config.setting` fields, all with defaults, `num_examples` among them.
       description: for `--help`.
     """
-    text = flags.DEFINE_string
-    text("log_dir", None, "folder of a finished run", allow_override=True)  # absl.logging has a --log_dir of its own
-    text("saved_model", None, "folder of an exported model (instead of --log_dir)")
-    text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
-    text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
-    text("split", "test", "train | valid | test")
-    text("output_dir", None, "folder for table and figure; if left out, `analysis` in that of the run")
-    groups = {"Model": ["log_dir", "saved_model"], "Data": ["dataset", "data_dir", "split"]}
-    groups |= settings_flags.define(record, if_left_out="") | {"Output": ["output_dir"]}
+    flags.DEFINE_string("output_dir", None, "folder for table and figure; if left out, `analysis` in that of the run")
+    groups = settings_flags.define_model() | settings_flags.define(record, if_left_out="") | {"Output": ["output_dir"]}
 
     def main() -> None:
         given = settings_flags.given(record)

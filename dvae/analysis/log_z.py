@@ -151,23 +151,14 @@ def summary(curves: dict[str, Curve]) -> list[str]:
 
 
 def _write(curves: dict[str, Curve], names: dict[str, list[str]], path: Path) -> None:
-    columns: dict[str, list] = {
-        name: [] for name in ("machine", "temperatures", "absolute_error", "variance", "log_z", "log_z_standard_error")
-    }
-    for kind, curve in curves.items():
-        for place, machine in enumerate(names[kind]):
-            for row, temperatures in enumerate(curve.temperatures):
-                values = (
-                    machine,
-                    temperatures,
-                    curve.absolute_error[row, place],
-                    curve.variance[row, place],
-                    curve.log_z[place],
-                    curve.log_z_standard_error[place],
-                )
-                for column, value in zip(columns.values(), values, strict=True):
-                    column.append(value)
-    write_table(path, columns)
+    columns = ("machine", "temperatures", "absolute_error", "variance", "log_z", "log_z_standard_error")
+    rows = [
+        (machine, temperatures, error[place], variance[place], curve.log_z[place], curve.log_z_standard_error[place])
+        for kind, curve in curves.items()
+        for place, machine in enumerate(names[kind])
+        for temperatures, error, variance in zip(*curve[:3], strict=True)
+    ]
+    write_table(path, columns, rows)
 
 
 def _drawn(curves: dict[str, Curve]) -> figures.Figure:

@@ -27,19 +27,15 @@ from dvae.evaluation.signatures import Functions
 from dvae.files import write_table
 from dvae.runs.exported import Exported
 from models.posterior import BASES
-from models.rbm_posterior import annealing_base
-from samplers import annealed_importance, gibbs, population_annealing, random
-from samplers.annealing_path import uniform_base
-from samplers.annealing_schedules import linear_betas
+from models.rbm_posterior import equally_weighted
+from samplers import random
 from samplers.mean_field import mean_field
 from samplers.rbm import RBM
-from samplers.weights import descendants, resample
 
 UPDATES = 40
 PRIOR = "prior"  # among the names of machines
 _DECIMALS, _SEEN = 2, 5  # fixed points are alike to so many decimals; modes are seen more often
 _AT_ONCE = 10
-_SWEEPS = 20
 PUBLISHED = {"posteriors with one mode": "about 90 %", "KL of posteriors": "0.5 to 2", "modes of the prior": "10 to 20"}
 
 
@@ -91,7 +87,7 @@ class Settings:
     num_examples: int = setting("Analysis", "spread evenly over the split", 100, least=1)
     num_samples: int = setting("Analysis", "that mean-field updates start from, of each machine", 1000, least=10)
     temperatures: int = setting("Analysis", "of annealed importance sampling of the posteriors", 500, least=1)
-    prior_temperatures: int = setting("Analysis", "likewise of the prior", 10_000, least=1)
+    prior_temperatures: int = setting("Analysis", "of that of the prior, for its log Z", 10_000, least=1)
     seed: int = setting("Analysis", "of all sampling", 0, least=0)
 
 
@@ -107,8 +103,7 @@ def analyse(model: Exported, images: np.ndarray, numbers: np.ndarray, settings: 
     """
     figures.new_figure(width=1, height=1)  # matplotlib is missed before the work and not after it
     rows = found(model.functions, images, numbers, settings)
-    columns = {name: [getattr(row, name) for row in rows.values()] for name in Modes._fields}
-    write_table(folder / "modes.csv", {"machine": list(rows), **columns})
+    write_table(folder / "modes.csv", ("machine", *Modes._fields), [(name, *row) for name, row in rows.items()])
     figures.save(_drawn(rows), folder / "modes.png")
     for line in summary(rows):
         print(line)
@@ -129,7 +124,7 @@ def found(
             for place, one in enumerate(_of_posteriors(block, settings, seed)):
                 rows[str(numbers[first + place])] = one
     if prior is not None:
-        rows[PRIOR] = _of_prior(prior, settings, prior_seed)
+        rows[PRIOR] = _of_prior(prior, functions, settings, prior_seed)
     return rows
 
 
@@ -155,34 +150,28 @@ def summary(rows: dict[str, Modes]) -> list[str]:
 
 
 def _of_posteriors(block: RBM, settings: Settings, seed: tf.Tensor) -> list[Modes]:
-    """By AIS from the fields, which finds all modes, resampled to draws of equal weights."""
-    anneal_seed, resample_seed, gibbs_seed = random.split(seed, 3)
-    annealed = annealed_importance.sample(
+    """From AIS from the fields, which finds all modes."""
+    states, log_z = equally_weighted(
         block,
-        annealing_base(block, tf.constant(BASES.index("fields"))),
-        betas=linear_betas(settings.temperatures),
-        num_chains=settings.num_samples,
-        seed=anneal_seed,
+        num_samples=settings.num_samples,
+        num_temperatures=settings.temperatures,
+        base=BASES.index("fields"),
+        seed=seed,
     )
-    left = descendants(annealed.left, resample(annealed.log_weights, resample_seed))
-    left = gibbs.sweep(block, left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS)).left
     return [
-        modes_of(RBM(*(parameter[place] for parameter in block)), left[:, place], float(annealed.log_z[place]))
+        modes_of(RBM(*(parameter[place] for parameter in block)), states.left[:, place], float(log_z[place]))
         for place in range(block.weights.shape[0])
     ]
 
 
-def _of_prior(prior: RBM, settings: Settings, seed: tf.Tensor) -> Modes:
-    anneal_seed, gibbs_seed = random.split(seed, 2)
-    population = population_annealing.sample(
-        prior,
-        uniform_base(prior),
-        betas=linear_betas(settings.prior_temperatures),
-        num_particles=settings.num_samples,
-        seed=anneal_seed,
-    )
-    left = gibbs.sweep(prior, population.left, gibbs_seed, num_sweeps=tf.constant(_SWEEPS)).left
-    return modes_of(prior, left, float(population.log_z))
+def _of_prior(prior: RBM, functions: Functions, settings: Settings, seed: tf.Tensor) -> Modes:
+    sample_seed, log_z_seed = random.split(seed, 2)
+    num = tf.constant(settings.num_samples)
+    z = functions["sample_prior"](num_samples=num, seed=sample_seed)["z"]
+    log_z = functions["log_partition"](
+        num_chains=num, num_temperatures=tf.constant(settings.prior_temperatures), seed=log_z_seed
+    )["log_z"]
+    return modes_of(prior, prior.split(z)[0], float(log_z))
 
 
 def _drawn(rows: dict[str, Modes]) -> figures.Figure:

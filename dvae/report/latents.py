@@ -11,7 +11,7 @@ import tensorflow as tf
 from dvae.analysis import machines, modes
 from dvae.data import Dataset, spread
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions, has_prior
+from dvae.evaluation.signatures import Functions
 from dvae.files import write_json
 from dvae.report.record import Record
 from dvae.runs.exported import exported
@@ -55,14 +55,13 @@ def latents_of(record: Record, dataset: Dataset | None = None) -> Latents | None
     if path.exists():
         return Latents(**json.loads(path.read_text()))
     model = exported(record.directory.path)
-    is_old = has_prior(model.functions) and "prior_parameters" not in model.functions
-    if is_old or "sample_posterior" not in model.functions:
+    if "sample_posterior" not in model.functions:
         return None
     try:
         images = model.data(dataset).split("test")
+        found = measured(model.functions, images[spread(len(images), _EXAMPLES)])
     except UserError:
         return None
-    found = measured(model.functions, images[spread(len(images), _EXAMPLES)])
     write_json(path, found._asdict())
     return found
 

@@ -55,6 +55,8 @@ def write(log_dirs: Sequence[str | Path], path: Path, *, dataset: Dataset | None
       UserError: a folder is no run.
     """
     records = [read(log_dir) for log_dir in log_dirs]
+    if len({record.name for record in records}) < len(records):  # folders of one name in different places
+        records = [record._replace(name=str(log_dir)) for record, log_dir in zip(records, log_dirs, strict=True)]
     found = {record.name: latents_of(record, dataset) for record in records}
     write_text(path, page(records, {name: latents for name, latents in found.items() if latents is not None}))
 
@@ -106,7 +108,7 @@ def _numbers(record: Record, latents: Latents | None) -> list[Number]:
             numbers.append(Number("exact NLL", f"{results['exact_nll']:.3f}", "all latent states enumerated"))
     elif len(record.valid.get("nll", ())):
         best = float(np.nanmin(record.valid["nll"]))
-        numbers.append(Number("validation NLL so far", f"{best:.2f}", f"at most {int(record.valid['step'][-1])} steps"))
+        numbers.append(Number("validation NLL so far", f"{best:.2f}", f"best of {int(record.valid['step'][-1])} steps"))
     numbers += _published(record.settings)
     if results and results["elbo"] is not None:
         numbers.append(Number("ELBO", f"{results['elbo']:.2f}", "of the discrete model"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dvae.errors import UserError
+from dvae.files import read_table
 from dvae.runs.run_directory import RunDirectory
 
 
@@ -46,7 +46,7 @@ def read(log_dir: str | Path) -> Record:
         lines = [json.loads(line) for line in _lines(directory.metrics_file)]
         groups = {name: _columns([line for line in lines if line["group"] == name]) for name in ("train", "valid")}
         results = json.loads(directory.results_file.read_text()) if directory.results_file.exists() else {}
-        examples = _table(directory.test_examples)
+        examples = {name: np.array(column) for name, column in read_table(directory.test_examples).items()}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"has a file that is not one of this program ({error})", log_dir=str(log_dir)) from error
     return Record(directory.path.resolve().name, directory, settings, **groups, results=results, examples=examples)
@@ -63,11 +63,3 @@ def _columns(lines: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     names = dict.fromkeys(name for line in lines for name in line if name != "group")
     # None becomes NaN.
     return {name: np.array([line.get(name) for line in lines], float) for name in names}
-
-
-def _table(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([row[name] for row in rows], float) for name in (rows[0] if rows else ())}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import dvae.quiet  # noqa: F401  (before TensorFlow)
-from dvae.evaluation.estimates import Block, ValuesOf, values_of
+from dvae.evaluation.importance_weighted import Block, ValuesOf, values_of
 from dvae.evaluation.saved_model import load
 from dvae.evaluation.signatures import Functions
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def by_workers(client: Client, folder: Path) -> ValuesOf:
-    """`dvae.evaluation.estimates.values_of` blocks of examples, by the model in a folder that every worker sees."""
+    """`values_of` blocks of examples, by the model in a folder that every worker sees."""
 
     def values(blocks: Iterable[Block]) -> Iterator[dict[str, np.ndarray]]:
         futures = [client.submit(_values, str(folder.resolve()), block, pure=False) for block in blocks]

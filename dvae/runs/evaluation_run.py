@@ -124,7 +124,7 @@ def evaluate(
         say(remark)
     if table:
         try:
-            write_table(table, results.of_examples)
+            write_table(table, results.of_examples, zip(*results.of_examples.values(), strict=True))
         except OSError as error:  # the results, which took longer, are not lost by it
             say(UserError(f"could not be written ({error.strerror})", examples_output=examples_output))
     return results.content

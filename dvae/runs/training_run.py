@@ -229,7 +229,7 @@ class TrainingRun:
         context: dict[str, Any] = {"model": config.model, "dataset": config.dataset, "split": "test"}
         context |= {"posterior_pilot": found, "recipe": config.recipe}
         results = results_with_exact_nll(functions, images, evaluation, numbers=numbers, **context, **origin)
-        write_table(directory.test_examples, results.of_examples)
+        write_table(directory.test_examples, results.of_examples, zip(*results.of_examples.values(), strict=True))
         write_json(directory.results_file, results.content)
         return results.content
 

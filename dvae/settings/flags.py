@@ -43,6 +43,17 @@ def define(record: type, *, if_left_out: str) -> dict[str, list[str]]:
     return groups
 
 
+def define_model() -> dict[str, list[str]]:
+    """Defines the flags by which an exported model and data for it are given; their names under headings."""
+    text = flags.DEFINE_string
+    text("log_dir", None, "folder of a finished run", allow_override=True)  # absl.logging has a --log_dir of its own
+    text("saved_model", None, "folder of an exported model (instead of --log_dir)")
+    text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
+    text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
+    text("split", "test", "train | valid | test")
+    return {"Model": ["log_dir", "saved_model"], "Data": ["dataset", "data_dir", "split"]}
+
+
 def given(record: type) -> dict[str, Any]:
     """What the command line gives of a record's fields, by name.
 

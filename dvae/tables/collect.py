@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dvae import figures
-from dvae.files import write_table, write_text
+from dvae.files import read_table, write_table, write_text
 from dvae.tables.plan import Run
 from dvae.tables.rows import Row
 
@@ -88,7 +87,7 @@ def _paired(runs: Mapping[int, Run], references: Mapping[int, Run]) -> tuple[flo
     differences = []
     for seed in runs.keys() & references.keys():
         ours, theirs = (_nll_of_examples(run) for run in (runs[seed], references[seed]))
-        if ours is not None and theirs is not None and ours.keys() == theirs.keys():
+        if ours and ours.keys() == theirs.keys():
             differences.append([ours[example] - theirs[example] for example in sorted(ours)])
     if not differences or len(differences[0]) < 2:
         return None
@@ -96,12 +95,10 @@ def _paired(runs: Mapping[int, Run], references: Mapping[int, Run]) -> tuple[flo
     return float(of_examples.mean()), float(of_examples.std(ddof=1) / np.sqrt(len(of_examples)))
 
 
-def _nll_of_examples(run: Run) -> dict[int, float] | None:
-    path = run.folder / "test_examples.csv"
-    if not path.exists():
-        return None
-    with path.open(newline="") as file:
-        return {int(line["example"]): float(line["nll"]) for line in csv.DictReader(file)}
+def _nll_of_examples(run: Run) -> dict[float, float]:
+    """By the number of the example; empty where there is no table."""
+    table = read_table(run.folder / "test_examples.csv")
+    return dict(zip(table["example"], table["nll"], strict=True)) if table else {}
 
 
 def write(table: str, chosen: Sequence[Row], measured: Mapping[int, Measured], folder: Path) -> str:
@@ -109,7 +106,7 @@ def write(table: str, chosen: Sequence[Row], measured: Mapping[int, Measured], f
     names = list(dict.fromkeys(name for row in chosen for name in row.labels))
     head = [*names, "published", "measured", "seeds", "+- over examples", "minus DVAE##, paired"]
     lines = [_line(head), _line(["---"] * len(head))]
-    columns: dict[str, list] = {name: [] for name in (*names, "published", "published_deviation", *_MEASURED)}
+    rows = []
     for place, row in enumerate(chosen):
         one = measured[place]
         labels = [row.labels.get(name, "") for name in names]
@@ -126,13 +123,11 @@ def write(table: str, chosen: Sequence[Row], measured: Mapping[int, Measured], f
                 ]
             )
         )
-        values = (*labels, row.published, row.deviation, one.mean, one.deviation, len(one.values), *one[1:])
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append("" if value is None else value)
+        rows.append((*labels, row.published, row.deviation, one.mean, one.deviation, len(one.values), *one[1:]))
     text = "\n".join(lines) + "\n"
     name = f"table{table}" if table.isdigit() else table
     write_text(folder / f"{name}.md", text)
-    write_table(folder / f"{name}.csv", columns)
+    write_table(folder / f"{name}.csv", (*names, "published", "published_deviation", *_MEASURED), rows)
     figures.save(_drawn(chosen, measured), folder / f"{name}.png")
     return text
 

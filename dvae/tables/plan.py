@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dvae.config import Config
-from dvae.errors import UserError
+from dvae.errors import UserError, as_flag
 from dvae.settings.complete import complete
 from dvae.tables.jobs import Job, Program
 from dvae.tables.rows import TABLES, Row, rows
@@ -42,7 +42,7 @@ class Run(NamedTuple):
     def job(self) -> Job:
         """Its training, and its further evaluations."""
         training = Program(
-            "run_training", [_flag(*given) for given in self.settings.items()], self.results_file("test")
+            "run_training", [as_flag(*given) for given in self.settings.items()], self.results_file("test")
         )
         further = [
             Program("run_eval", [f"--log_dir={self.folder}", f"--split={split}", f"--output={file}"], file)
@@ -68,14 +68,6 @@ class Run(NamedTuple):
             except (ValueError, KeyError, TypeError):  # the first line may be cut, the last half written
                 continue
         return 0
-
-
-def _flag(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no{name}"
-    if isinstance(value, tuple):
-        value = ",".join(f"{number:g}" for number in value)
-    return f"--{name}={value}"
 
 
 def selected(tables: Iterable[str], where: Mapping[str, str]) -> list[Row]:

@@ -223,13 +223,13 @@ def experiment(settings: Settings, folder: Path) -> None:
     fits = {}
     for estimator in tqdm.tqdm(estimators(), desc="fitting", unit=" estimators"):
         fits[estimator.name] = fit(estimator, settings)
-    columns: dict[str, list] = {name: [] for name in ("estimator", "iteration", "fit", "kl", "gradient_variance")}
-    for name, found in fits.items():
-        for iteration, kls, variance in zip(*found, strict=True):
-            for number, kl in enumerate(kls):
-                for column, value in zip(columns.values(), (name, iteration, number, kl, variance), strict=True):
-                    column.append(value)
-    write_table(folder / "gaussian.csv", columns)
+    rows = [
+        (name, iteration, number, kl, variance)
+        for name, found in fits.items()
+        for iteration, kls, variance in zip(*found, strict=True)
+        for number, kl in enumerate(kls)
+    ]
+    write_table(folder / "gaussian.csv", ("estimator", "iteration", "fit", "kl", "gradient_variance"), rows)
     figures.save(drawn(fits), folder / "gaussian.png")
     print(f"{'gradient':<18}{'KL at a third':>15}{'at two thirds':>15}{'at the end':>12}{'variance at the start':>24}")
     for name, found in fits.items():

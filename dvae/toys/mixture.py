@@ -34,7 +34,7 @@ from samplers.rbm import RBM
 
 SWEEPS = (1, 2, 4, 8)
 _GIBBS_SWEEPS, _START = 10, 0.01  # s; deviation of the parameters at the start
-_SEARCHES = 20  # for the least divergence
+_SEARCHES, _MOST_UNITS_OF_SEARCH = 20, 12  # for the least divergence
 
 
 class Version(NamedTuple):
@@ -164,9 +164,6 @@ def least_divergence(version: Version, mixture: Mixture) -> float:
     return min(scipy.optimize.minimize(evaluated, start, jac=True, method="L-BFGS-B").fun for start in starts)
 
 
-_MOST_UNITS_OF_SEARCH = 12
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Of the experiment."""
@@ -225,14 +222,13 @@ def experiment(settings: Settings, folder: Path) -> None:
     fits = {}
     for estimator in tqdm.tqdm(estimators(PiecewiseLinear(settings.beta)), desc="fitting", unit=" estimators"):
         fits[estimator.name] = fit(estimator, mixture, settings)
-    columns: dict[str, list] = {name: [] for name in ("estimator", "iteration", "fit", "kl", "least_kl")}
-    for name, found in fits.items():
-        for iteration, kls in zip(*found, strict=True):
-            for number, kl in enumerate(kls):
-                values = (name, iteration, number, kl, "" if least is None else least)
-                for column, value in zip(columns.values(), values, strict=True):
-                    column.append(value)
-    write_table(folder / "mixture.csv", columns)
+    rows = [
+        (name, iteration, number, kl, least)
+        for name, found in fits.items()
+        for iteration, kls in zip(*found, strict=True)
+        for number, kl in enumerate(kls)
+    ]
+    write_table(folder / "mixture.csv", ("estimator", "iteration", "fit", "kl", "least_kl"), rows)
     figures.save(drawn(fits, least), folder / "mixture.png")
     if least is not None:
         print(f"the least KL divergence of an RBM: {least:.4f} nats")

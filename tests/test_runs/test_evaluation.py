@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
-from dvae.evaluation import enumeration, estimates
+from dvae.evaluation import enumeration, importance_weighted
 from dvae.evaluation.enumeration import exact_log_likelihood
 from dvae.evaluation.estimates import evaluate, settings_in_use
 from dvae.runs.summary import unknown_error
@@ -123,7 +123,7 @@ def test_many_samples_are_drawn_in_parts(monkeypatch):
     def decode(z):
         return {"logits": z}
 
-    monkeypatch.setattr(estimates, "_DRAWS", 9)
+    monkeypatch.setattr(importance_weighted, "_DRAWS", 9)
     functions = {
         "estimate_log_likelihood": log_likelihood,
         "posterior_settings": lambda: {"is_annealed": tf.constant(False)},

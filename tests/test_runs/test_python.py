@@ -15,7 +15,7 @@ from tensorflow_probability import distributions as tfd
 import dvae
 import reference
 import runs
-from dvae.evaluation import estimates
+from dvae.evaluation import importance_weighted
 from dvae.runs import training_run
 from models.likelihood import Likelihood
 
@@ -120,7 +120,7 @@ class Elsewhere:
 def test_an_evaluation_may_be_divided(trained, tmp_path, monkeypatch):
     """Blocks of a few examples done elsewhere: the same numbers, to the last bit."""
     config, _ = trained
-    monkeypatch.setattr(estimates, "_DRAWS", 600)
+    monkeypatch.setattr(importance_weighted, "_DRAWS", 600)
     settings = {"num_examples": 32, "num_samples": 100, "log_z_chains": 50, "log_z_temperatures": 50}
     tables = [tmp_path / name for name in ("here.csv", "elsewhere.csv")]
     here, elsewhere = (
