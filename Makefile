@@ -15,13 +15,13 @@ TESTS = status=0; \
 		$(BIN)/python -m pytest -q $(WORKERS) $(1) $$part || status=1; \
 	done; exit $$status
 
-.PHONY: help setup train test test-slow check format clean
+.PHONY: help setup train test test-slow fuzz check package format docs notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): setup.py constraints.txt
-	@[ -n "$(PYTHON)" ] && command -v $(PYTHON) >/dev/null || { echo "Python not found ($(PYTHON)): install Python 3.11, or make PYTHON=/path/to/it" >&2; exit 2; }
+$(READY): setup.py pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] && command -v $(PYTHON) >/dev/null || { echo "Python not found ($(PYTHON)): install Python 3.11, 3.12 or 3.13, or make PYTHON=/path/to/it" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
@@ -34,20 +34,36 @@ train: $(READY)  ## train DVAE## on the built-in digits, evaluate and export it:
 test: $(READY)  ## run the test suite
 	@$(call TESTS)
 
+fuzz: $(READY)  ## feed 2,000 mutated inputs of every kind to the program
+	$(BIN)/python tests/helpers/fuzz.py --inputs=2000
+
 # Long tests pay for optimised compilation, which tests/conftest.py turns off.
 test-slow: $(READY)  ## run the long tests too
 	@export XLA_FLAGS=; $(call TESTS,-m "slow or not slow")
 
-check: $(READY)  ## lint, format check, type check and tests
+package: $(READY)  ## build wheel and source distribution, and check both: dist
+	rm -rf dist build/lib
+	$(BIN)/python -m build --outdir dist . > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+check: $(READY)  ## lint, format check, type check, package and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(MAKE) package
 	@$(call TESTS)
 
 format: $(READY)  ## format the code and mend what lint can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY)  ## build the documentation as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+notebooks: $(READY)  ## run the notebooks: notebooks/*.ipynb
+	$(BIN)/python notebooks/execute.py
+
 clean:  ## remove .venv and caches (not the runs)
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,9 @@
 """Evaluates a trained model: importance-weighted NLL, ELBO, log Z, and the exact NLL where it can be enumerated.
 
-python run_eval.py --log_dir=runs/digits
+python run_eval.py --log_dir=runs/digits     (installed: dvae-eval --log_dir=...)
 python run_eval.py --saved_model=some/saved_model --dataset=binarized_mnist --split=test --num_samples=4000
 """
 
-import json
 import sys
 
 from absl import flags
@@ -12,7 +11,7 @@ from absl import flags
 from dvae import cluster
 from dvae.config import EvaluationSettings
 from dvae.errors import UserError
-from dvae.files import output_file, write_json
+from dvae.files import json_text, output_file, write_json
 from dvae.settings import command_line
 from dvae.settings import flags as settings_flags
 from dvae.settings.values import check_values
@@ -28,9 +27,11 @@ def main() -> None:
     from dvae.runs.evaluation_run import evaluate  # noqa: PLC0415
 
     output = output_file(output=flags.FLAGS.output) if flags.FLAGS.output else None
+    quiet = flags.FLAGS.quiet
     with cluster.wanted(scheduler=flags.FLAGS.scheduler, num_workers=flags.FLAGS.num_workers) as client:
-        results = evaluate(**settings_flags.given_flags(_WHAT), **given, client=client, say=_remark)
-    print(json.dumps(results, indent=2), flush=True)
+        what, say = settings_flags.given_flags(_WHAT), _mistake if quiet else _remark
+        results = evaluate(**what, **given, progress=not quiet, client=client, say=say)
+    print(json_text(results), flush=True)
     if output:
         try:
             write_json(output, results)
@@ -40,6 +41,11 @@ def main() -> None:
 
 def _remark(text: UserError | str) -> None:
     print(text.on_command_line() if isinstance(text, UserError) else text, file=sys.stderr)
+
+
+def _mistake(text: UserError | str) -> None:
+    if isinstance(text, UserError):
+        _remark(text)
 
 
 def cli() -> None:
@@ -53,6 +59,7 @@ def cli() -> None:
     )
     text("output", None, "file to write the results to, as JSON; they are printed in any case")
     text("examples_output", None, "file to write the NLL, ELBO, ... of each example to, as CSV")
+    flags.DEFINE_bool("quiet", False, "no progress: only the results are printed, and what is wrong")
     flags.DEFINE_integer(
         "num_workers", None, "of a Dask cluster on this machine, among which the examples are divided", lower_bound=1
     )
@@ -62,7 +69,7 @@ def cli() -> None:
     groups["Data"] += of_settings.pop("Data")
     groups |= {
         **of_settings,
-        "Output": ["output", "examples_output"],
+        "Output": ["output", "examples_output", "quiet"],
         "Workers": ["num_workers", "scheduler"],
     }
     command_line.run(main, description=__doc__, groups=groups)

@@ -82,13 +82,13 @@ def pieces_of(configuration: str, dataset) -> dict[str, Piece]:
     config = complete({"dataset": "binarized_mnist", **settings_of(configuration)})
     task = TASKS[config.objective](config, dataset)
     trainer = task.trainer(task.new_state())
-    state, loss = trainer.state, trainer._loss
+    state, loss = trainer.state, trainer._steps[0]._loss
     model = state.model
     order = BatchOrder(num_examples=NUM_EXAMPLES, batch_size=config.batch_size, seed=0)
     indices = tf.constant(order.indices(0, 5))
     trainer.run_steps(indices)
     index = indices[0]
-    x = tf.cast(tf.gather(trainer._examples, index), tf.float32)
+    x = tf.cast(tf.gather(trainer._steps[0]._examples, index), tf.float32)
     batch, half, num_samples = config.batch_size, config.num_left, config.num_samples
     particles, sweeps = config.num_particles, config.prior_sweeps
     rows = batch * num_samples
@@ -100,7 +100,7 @@ def pieces_of(configuration: str, dataset) -> dict[str, Piece]:
         autograph=False,
     )
     sample = sampled(encoding)
-    prior_step = tf.function(lambda: trainer._move_prior(SEED), autograph=False)
+    prior_step = tf.function(lambda: trainer._steps[0]._move_prior(SEED), autograph=False)
     prior, _ = prior_step()
     rbm = tf.nest.map_structure(tf.convert_to_tensor, model.prior.rbm())
 
@@ -147,7 +147,7 @@ def pieces_of(configuration: str, dataset) -> dict[str, Piece]:
                 sample._replace(encoding=()),
             )
         ),
-        "update": Piece(compiled(lambda: trainer._update(gradients)), num_bytes=7 * 4 * num_weights),
+        "update": Piece(compiled(lambda: trainer._steps[0]._update(gradients)), num_bytes=7 * 4 * num_weights),
     }
     if config.model == "dvaess":
         left = state.chains.read(index)

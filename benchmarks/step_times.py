@@ -45,7 +45,7 @@ def runner(settings: dict, dataset) -> Callable[[int], None]:
 
     def run(num_steps: int) -> None:
         first = int(trainer.state.global_step)
-        tf.nest.map_structure(float, trainer.run_steps(tf.constant(order.indices(first, num_steps))))
+        trainer.run_steps(tf.constant(order.indices(first, num_steps)))
 
     run(1)
     return run

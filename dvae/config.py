@@ -10,15 +10,33 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from dvae import plugins
 from dvae.published import BETAS
 from dvae.recipes import RECIPES as _RECIPES
 
 MODELS = tuple(BETAS)
 RECIPES = tuple(_RECIPES)
 OBJECTIVES = ("elbo", "iw", "structured", "mcmc")
-PRIOR_SAMPLERS = ("population_annealing", "pcd", "parallel_tempering")
+LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "gaussian_per_pixel",
+    "zero_inflated",
+    "zero_inflated_per_pixel",
+)
+PRIOR_SAMPLERS = ("population_annealing", "pcd", "parallel_tempering")  # built in
+DIMOD = "dimod:"  # before the path of a dimod sampler
 BASES = ("biases", "fields", "mean_field")  # as in `models.posterior`
 PROTOCOLS = ("pilot", "published")
+STRATEGIES = ("one", "mirrored", "multi_worker")
+BATCH_NORM_STATISTICS = ("replica", "synchronised")
+
+
+def prior_samplers() -> tuple[str, ...]:
+    """Names that `--prior_sampler` takes: built in, of packages that are installed now, and what begins a path."""
+    others = (name for name in plugins.installed() if name not in PRIOR_SAMPLERS)
+    return (*PRIOR_SAMPLERS, *others, f"{DIMOD}MODULE.NAME")
 
 
 def setting(group: str, help_text: str, default: Any = dataclasses.MISSING, **bounds: Any) -> Any:
@@ -29,7 +47,8 @@ def setting(group: str, help_text: str, default: Any = dataclasses.MISSING, **bo
       help_text: one line.
       default: left out where it depends on other settings: its recipe's value (`dvae.settings.complete`), or that of
         the evaluated model.
-      bounds: `least` and `most` are allowed themselves, `above` is not; `choices`, names.
+      bounds: `least` and `most` are allowed themselves, `above` is not; `choices`, names, or a function that finds them
+        when they are asked for; `prefix`, of further values.
     """
     return dataclasses.field(default=default, metadata={"group": group, "help": help_text, **bounds})
 
@@ -39,16 +58,21 @@ class Config:
     """Every setting of a training run. `dvae.configure` makes one from those that are given, and checks it."""
 
     model: str = setting("Model", "published system", "dvaess", choices=MODELS)
+    likelihood: str = setting(
+        "Model", "how pixels are distributed given the latents (docs/likelihoods.md)", "bernoulli", choices=LIKELIHOODS
+    )
     num_latents: int = setting("Model", "binary latents, both sides of the prior together", least=2)
-    num_groups: int = setting("Model", "L, groups of a directed posterior (dvaess has 1)", 1, least=1)
+    num_groups: int = setting("Model", "L, groups of a directed posterior (dvaess has 1)", 1, least=1, most=1000)
     shared_context: bool = setting(
         "Model", "groups of a directed posterior share one hidden network; if not, each has its own"
     )
     hidden_units: int = setting("Model", "width of the hidden layers", 200, least=1)
-    hidden_layers: int = setting("Model", "hidden layers of encoder and decoder", least=0)
+    hidden_layers: int = setting("Model", "hidden layers of encoder and decoder", least=0, most=1000)
     beta: float = setting("Model", "sharpness of the relaxation (dvaes_gauss_int: the least)", above=0.0)
     num_gibbs_sweeps: int = setting("Model", "s, binary sweeps of dvaess's (or mcmc's) chains in a step", 10, least=1)
-    num_relaxed_sweeps: int = setting("Model", "t, relaxed sweeps of dvaess's posterior in a step", 1, least=1)
+    num_relaxed_sweeps: int = setting(
+        "Model", "t, relaxed sweeps of dvaess's posterior in a step", 1, least=1, most=1000
+    )
     coupling_rank: int | None = setting(
         "Model",
         "r, dvaess's couplings as sums of r outer products, for many latents (not published); if left out, each is an "
@@ -61,10 +85,24 @@ class Config:
         "scale of dvaess's couplings at the start: J is about 1.5 / sqrt(N) times that",
         least=0.0,
     )
+    prior_spins: bool = setting(
+        "Model", "the prior is learned as fields and couplings of spins -1 and 1; if not, as biases and weights"
+    )
 
     dataset: str = setting(
-        "Data", "digits, bars_and_stripes, binarized_mnist, omniglot, or the path of an .npz file", "digits"
+        "Data",
+        "digits, bars_and_stripes, binarized_mnist, omniglot, or the path of a file (.npz, .npy, .csv, idx) or of a "
+        "folder (docs/data.md)",
+        "digits",
     )
+    valid_fraction: float | None = setting(
+        "Data", "part of the training examples set aside for validation, where the data have no such split", None,
+        above=0.0, most=0.5,
+    )  # fmt: skip
+    test_fraction: float | None = setting(
+        "Data", "part of the examples set aside for the test, where the data have no such split", None,
+        above=0.0, most=0.5,
+    )  # fmt: skip
     data_dir: str = setting("Data", "folder of the data files; what is missing there is downloaded", "data")
 
     objective: str = setting("Objective", "what is maximised", "elbo", choices=OBJECTIVES)
@@ -96,21 +134,52 @@ class Config:
         "Objective", "c in the penalty c * sum(w^2) / 2 of kernels, scales and couplings", 1e-4, least=0
     )
 
-    prior_sampler: str = setting("Prior sampler", "sampler of p(z)", PRIOR_SAMPLERS[0], choices=PRIOR_SAMPLERS)
+    prior_sampler: str = setting(
+        "Prior sampler", "sampler of p(z)", PRIOR_SAMPLERS[0], choices=prior_samplers, prefix=DIMOD
+    )
     num_particles: int = setting("Prior sampler", "particles or chains", least=2)
     tempering_levels: int = setting(
         "Prior sampler", "temperatures of parallel_tempering, each with num_particles chains", 10, least=2
     )
     prior_sweeps: int = setting("Prior sampler", "Gibbs sweeps of the particles in a step", least=1)
+    sampler_arguments: str = setting(
+        "Prior sampler", 'arguments of a sampler from outside, as JSON, {"num_sweeps_per_beta": 2}', "{}"
+    )
+    sampler_beta: float = setting(
+        "Prior sampler",
+        "inverse temperature at which a dimod sampler draws; energies are divided by it, so that p(z) is drawn",
+        1.0,
+        above=0.0,
+    )
 
     recipe: str = setting("Training", "what stands in for the settings that are left out", RECIPES[0], choices=RECIPES)
     num_steps: int = setting("Training", "parameter updates", least=1)
     batch_size: int = setting("Training", "examples in a step", least=2)
     learning_rate: float = setting("Training", "base rate of Adam; scheduled as published", above=0.0)
     seed: int = setting("Training", "of the weights, the data's order and all sampling", 0, least=0, most=2**31 - 1)
-    strategy: str = setting("Training", "devices: one", "default", choices=("default",))
+    strategy: str = setting(
+        "Training",
+        "devices that share every batch: one, all of this machine, or those of several processes, by TF_CONFIG "
+        "(docs/many_machines.md)",
+        STRATEGIES[0],
+        choices=STRATEGIES,
+    )
+    num_devices: int | None = setting(
+        "Training",
+        "GPUs of mirrored, or logical CPUs without any; if left out, all",
+        None,
+        least=1,
+        most=1024,
+    )
+    batch_norm_statistics: str = setting(
+        "Training",
+        "whose mean and variance batch normalisation uses in training, with several devices: each its rows', or all "
+        "the whole batch's, as one device would",
+        BATCH_NORM_STATISTICS[0],
+        choices=BATCH_NORM_STATISTICS,
+    )
 
-    log_dir: str = setting("Run directory", "where everything is written", "runs/dvae")
+    log_dir: str = setting("Run directory", "where everything is written")
     report_every: int = setting("Run directory", "steps between lines of metrics, at the most", 100, least=1)
     eval_every: int = setting("Run directory", "steps between evaluations on validation data", least=1)
     checkpoint_every: int = setting("Run directory", "steps between checkpoints", 1000, least=1)
@@ -195,6 +264,20 @@ class EvaluationSettings:
         "energies divided by each",
         (1.0,),
         least=1,
+    )
+    true_posterior_temperatures: int = setting(
+        "Evaluation",
+        "temperatures of AIS from q(z | x) through the true posterior, by which the NLL is without the error of q as a "
+        "proposal (num_samples is 64 then if left out); with example_error, the most; 0 for importance samples of q "
+        "alone",
+        0,
+        least=0,
+    )
+    example_error: float | None = setting(
+        "Evaluation",
+        "wanted standard error of an example's log p(x), nats: temperatures are doubled until it is reached",
+        None,
+        above=0.0,
     )
     log_z_chains: int = setting("The prior's log Z", "AIS chains", 1024, least=2)
     log_z_temperatures: int = setting(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+_LONGEST = 1000  # characters of a message
 
 
 class UserError(ValueError):
@@ -20,6 +22,8 @@ class UserError(ValueError):
       settings: what breaks the rule, by name.
     """
 
+    status: ClassVar[int] = 2
+
     def __init__(self, rule: str, /, *, mentions: Mapping[str, Any] | None = None, **settings: Any) -> None:
         self._rule, self._mentions, self._settings = rule, mentions or {}, settings
         super().__init__(self._text(_as_argument))
@@ -33,7 +37,34 @@ class UserError(ValueError):
         for name, value in self._mentions.items():
             rule = rule.replace("{" + name + "}", shown(name, value))
         subject = " ".join(shown(name, value) for name, value in self._settings.items())
-        return " ".join(f"{subject}: {rule}".split()) if subject else " ".join(rule.split())
+        return one_line(f"{subject}: {rule}" if subject else rule)
+
+
+def one_line(text: str) -> str:
+    """As it can be shown: without line breaks, without bytes that are no text, and not without end."""
+    line = " ".join(text.encode(errors="backslashreplace").decode().split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+
+
+class StorageError(UserError):
+    """A file system refuses what a run needs; once it does not, the same command goes on. Exit status 74 (EX_IOERR)."""
+
+    status = 74
+
+
+class DivergenceError(UserError):
+    """Numbers are not finite any more: the same command comes to the same end. Exit status 70 (EX_SOFTWARE)."""
+
+    status = 70
+
+
+class PeerError(UserError):
+    """Another process of the training has ended; started again, all go on from the last checkpoint.
+
+    Exit status 75 (EX_TEMPFAIL).
+    """
+
+    status = 75
 
 
 def _as_argument(name: str, value: Any) -> str:

@@ -1,13 +1,51 @@
 """All numbers of the published set-ups, and nothing else: what stands in for a setting that is left out.
 
 References:
-  [DVAE##] Vahdat, Andriyash & Macready, ICML 2020. [DVAE#] Vahdat, Andriyash & Macready, arXiv:1805.07445.
+  `PAPERS`. Numbers are from [DVAE##] and [DVAE#].
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+PAPERS: Mapping[str, str] = {
+    "DVAE##": "Vahdat, Andriyash & Macready, ICML 2020, arXiv:1901.03440",
+    "DVAE#": "Vahdat, Andriyash & Macready, NeurIPS 2018, arXiv:1805.07445",
+    "DVAE++": "Vahdat, Macready, Bian, Khoshaman & Andriyash, ICML 2018, arXiv:1802.04920",
+    "DVAE": "Rolfe, ICLR 2017, arXiv:1609.02200",
+    "GumBolt": "Khoshaman & Amin, NeurIPS 2018, arXiv:1805.07349",
+    "PWL": "Andriyash, Vahdat & Macready, arXiv:1810.00116",
+}
+
+
+class Origin(NamedTuple):
+    """Where a system is from.
+
+    Attributes:
+      title: as the papers write it.
+      paper: of `PAPERS`.
+      place: in it, section or algorithm; empty for the whole of it.
+    """
+
+    title: str
+    paper: str
+    place: str = ""
+
+
+ORIGINS: Mapping[str, Origin] = {
+    "dvae_spike_exp": Origin("DVAE", "DVAE", "section 2.1"),
+    "dvaepp_exp": Origin("DVAE++ (exponential)", "DVAE++", "section 3.1"),
+    "dvaepp_power": Origin("DVAE++ (power function)", "DVAE#"),
+    "dvaes_gauss_int": Origin("DVAE# (Gaussian integral)", "DVAE#", "section 3.2"),
+    "dvaes_gauss": Origin("DVAE# (Gaussian)", "DVAE#", "section 3"),
+    "dvaes_exp": Origin("DVAE# (exponential)", "DVAE#", "section 3.1"),
+    "dvaes_unexp": Origin("DVAE# (uniform + exponential)", "DVAE#", "section 3"),
+    "dvaes_power": Origin("DVAE# (power function)", "DVAE#", "section 3"),
+    "dvaess": Origin("DVAE##", "DVAE##", "algorithm 1"),
+    "gumbolt": Origin("GumBolt", "GumBolt"),
+    "pwl": Origin("PWL", "PWL"),
+}
 
 # Of every network.
 BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON = 0.99, 1e-2
@@ -32,6 +70,7 @@ COMMON: Mapping[str, Any] = {
     "batch_size": 100,
     "learning_rate": 3e-3,
     "coupling_start": 1.0,
+    "prior_spins": False,
     "num_replicates": 1,
     "valid_examples": 1000,
     # Not as published (4000 samples, 500 temperatures from the biases), but nearly as good as that: an RBM posterior

@@ -23,6 +23,7 @@ RECIPES: Mapping[str, Recipe] = {
     "fast": Recipe(
         {
             "coupling_start": 0.1,
+            "prior_spins": True,
             "batch_size": 200,
             "learning_rate": 6e-3,
             # A quarter of the particles, half of the sweeps.

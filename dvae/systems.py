@@ -11,16 +11,23 @@ import tensorflow as tf
 
 from dvae.config import Config
 from dvae.errors import UserError
-from dvae.training import objectives
+from dvae.training import objectives, replicas
 from dvae.training.losses import TrainingObjective
-from dvae.training.prior_sampler import PriorSampler
+from dvae.training.replicas import Replicas
+from dvae.workers import Workers
 from models import divergences
+from models.continuous_likelihoods import (
+    ContinuousBernoulliLikelihood,
+    GaussianLikelihood,
+    GaussianPerPixelLikelihood,
+    ZeroInflatedLikelihood,
+    ZeroInflatedPerPixelLikelihood,
+)
+from models.likelihood import BernoulliLikelihood, Likelihood
 from models.mixtures import Gaussian, GaussianIntegral, OverlappingExponential, PowerFunction, UniformExponential
 from models.posterior import Posterior
 from models.relaxations import Concrete, PiecewiseLinear, Relaxation, SpikeAndExponential
 from models.relaxed_prior import GaussianIntegralPrior
-from samplers import parallel_tempering, pcd, population_annealing
-from samplers.persistent_chains import PersistentInfo
 from samplers.rbm import RBM
 
 Divergence = Callable[..., tf.Tensor]
@@ -30,7 +37,6 @@ class System(NamedTuple):
     """How a published system is put together.
 
     Attributes:
-      title: as the papers write it.
       relaxation: of so many units, from its sharpness beta and their number.
       divergence: that of the posterior's relaxed samples from the prior, by the number of groups; what fits relaxation
         and posterior.
@@ -44,7 +50,6 @@ class System(NamedTuple):
         well as through the sample.
     """
 
-    title: str
     relaxation: Callable[[float, int], Relaxation]
     divergence: Callable[[int], Divergence]
     negative_entropy: Divergence = divergences.directed_negative_entropy
@@ -93,10 +98,9 @@ def _spike_and_exponential(num_groups: int) -> Divergence:
     return functools.partial(divergences.spike_and_exponential_to_rbm, num_groups=num_groups)
 
 
-def _overlapping(title: str, relaxation: Callable[[float], Relaxation]) -> System:
+def _overlapping(relaxation: Callable[[float], Relaxation]) -> System:
     """A system of DVAE# whose p(zeta) has the posterior's components and a mean-field bound."""
     return System(
-        title=title,
         relaxation=_sharp(relaxation),
         divergence=_any_groups(divergences.overlapping_to_rbm),
         log_ratio=divergences.overlapping_to_rbm,
@@ -106,34 +110,29 @@ def _overlapping(title: str, relaxation: Callable[[float], Relaxation]) -> Syste
 
 SYSTEMS: dict[str, System] = {
     "dvae_spike_exp": System(
-        title="DVAE",
         relaxation=_sharp(SpikeAndExponential),
         divergence=_spike_and_exponential,
     ),
     "dvaepp_exp": System(
-        title="DVAE++ (exponential)",
         relaxation=_sharp(OverlappingExponential),
         divergence=_exact_for_one_group(divergences.mixture_to_rbm),
     ),
     "dvaepp_power": System(
-        title="DVAE++ (power function)",
         relaxation=_sharp(PowerFunction),
         divergence=_exact_for_one_group(divergences.mixture_to_rbm),
     ),
     "dvaes_gauss_int": System(
-        title="DVAE# (Gaussian integral)",
         relaxation=lambda beta, num_units: GaussianIntegral(num_units),
         divergence=_any_groups(divergences.gaussian_integral_to_rbm),
         log_ratio=divergences.gaussian_integral_to_rbm,
         smoothed=lambda rbm, beta: GaussianIntegralPrior.smoothing(rbm, least_beta=beta),
         has_log_q=True,
     ),
-    "dvaes_gauss": _overlapping("DVAE# (Gaussian)", Gaussian),
-    "dvaes_exp": _overlapping("DVAE# (exponential)", OverlappingExponential),
-    "dvaes_unexp": _overlapping("DVAE# (uniform + exponential)", UniformExponential),
-    "dvaes_power": _overlapping("DVAE# (power function)", PowerFunction),
+    "dvaes_gauss": _overlapping(Gaussian),
+    "dvaes_exp": _overlapping(OverlappingExponential),
+    "dvaes_unexp": _overlapping(UniformExponential),
+    "dvaes_power": _overlapping(PowerFunction),
     "dvaess": System(
-        title="DVAE##",
         relaxation=_sharp(PiecewiseLinear),
         divergence=_any_groups(divergences.rbm_to_rbm_without_log_z_phi),
         negative_entropy=divergences.rbm_negative_entropy_without_log_z_phi,
@@ -142,34 +141,40 @@ SYSTEMS: dict[str, System] = {
         is_undirected=True,
     ),
     "gumbolt": System(
-        title="GumBolt",
         relaxation=_sharp(Concrete),
         divergence=_any_groups(divergences.directed_to_rbm),
         log_ratio=divergences.relaxed_directed_to_rbm,
     ),
     "pwl": System(
-        title="PWL",
         relaxation=_sharp(PiecewiseLinear),
         divergence=_any_groups(divergences.directed_to_rbm),
         log_ratio=divergences.relaxed_directed_to_rbm,
     ),
 }
 
-PRIOR_SAMPLERS: dict[str, Callable[[Config], PriorSampler]] = {
-    "population_annealing": lambda config: PriorSampler(
-        population_annealing.initial_state, population_annealing.step, PersistentInfo._fields
-    ),
-    "pcd": lambda config: PriorSampler(pcd.initial_state, pcd.step, PersistentInfo._fields),
-    "parallel_tempering": lambda config: PriorSampler(
-        functools.partial(parallel_tempering.initial_state, num_levels=config.tempering_levels),
-        parallel_tempering.step,
-        parallel_tempering.TemperedInfo._fields,
-        reads=frozenset({"tempering_levels"}),
-    ),
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliLikelihood,
+    "continuous_bernoulli": ContinuousBernoulliLikelihood,
+    "gaussian": GaussianLikelihood,
+    "gaussian_per_pixel": GaussianPerPixelLikelihood,
+    "zero_inflated": ZeroInflatedLikelihood,
+    "zero_inflated_per_pixel": ZeroInflatedPerPixelLikelihood,
 }
 
-# By name: where variables are created, and on which devices a step runs.
-STRATEGIES: dict[str, Callable[[], tf.distribute.Strategy]] = {"default": tf.distribute.get_strategy}
+
+def _workers(config: Config, say: Callable[[str], None]) -> Replicas:
+    workers = Workers.from_environment()
+    workers.wait(say)
+    return replicas.multi_worker(workers)
+
+
+# By name: the devices that share a training. Called before TensorFlow is asked for anything else; `say` is told who is
+# waited for.
+STRATEGIES: dict[str, Callable[[Config, Callable[[str], None]], Replicas]] = {
+    "one": lambda config, say: Replicas(),
+    "mirrored": lambda config, say: replicas.mirrored(config.num_devices),
+    "multi_worker": _workers,
+}
 
 
 def _elbo(config: Config, posterior: Posterior) -> TrainingObjective:

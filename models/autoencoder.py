@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
+from models import annealed_likelihood
 from models.generative import GenerativeModel
 from models.likelihood import Likelihood
 from models.networks import seal
 from models.posterior import LikelihoodEstimate, Posterior, PosteriorDraws
 from models.prior import RBMPrior
+from samplers.annealing_path import Schedule
+from samplers.informed_annealing import Annealed
 
 
 class DiscreteVAE(GenerativeModel):
@@ -55,3 +61,40 @@ class DiscreteVAE(GenerativeModel):
           log_z: log Z_theta, scalar, nats.
         """
         return draws.estimate(self.log_joint(x, draws.z, log_z) - tf.cast(draws.log_q, tf.float64))
+
+    def annealed_log_likelihood(
+        self,
+        x: tf.Tensor,
+        encoding: Any,
+        draws: PosteriorDraws,
+        log_z: tf.Tensor,
+        *,
+        schedule: Schedule,
+        seed: tf.Tensor,
+    ) -> LikelihoodEstimate:
+        """`log_likelihood` with the draws carried through the true posterior (`models.annealed_likelihood`).
+
+        `encoding` is that of x, `schedule` that of the temperatures; the densities on the way are float32.
+        """
+
+        return annealed_likelihood.log_likelihood(
+            self.posterior, encoding, draws, self._log_ratio_to_q(x, log_z), schedule=schedule, seed=seed
+        )
+
+    def annealed_backward(
+        self, x: tf.Tensor, encoding: Any, z: tf.Tensor, log_z: tf.Tensor, *, schedule: Schedule, seed: tf.Tensor
+    ) -> Annealed:
+        """The path of `annealed_log_likelihood` the other way, from exact draws z `[K, B, units]` of p(z | x).
+
+        See `models.annealed_likelihood.backward`.
+        """
+        return annealed_likelihood.backward(
+            self.posterior, encoding, z, self._log_ratio_to_q(x, log_z), schedule=schedule, seed=seed
+        )
+
+    def _log_ratio_to_q(self, x: tf.Tensor, log_z: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        def log_ratio(z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+            log_joint = tf.add_n(self.joint_terms(x, z, log_z, training=False))
+            return tf.cast(log_joint, tf.float64) - log_q
+
+        return log_ratio

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from models import annealed_likelihood
 from models.likelihood import Likelihood
 from models.networks import seal
 from models.posterior import LikelihoodEstimate, Posterior, PosteriorDraws
+from samplers.annealing_path import Schedule
 
 
 class ConditionalModel(keras.Model):
@@ -50,3 +54,18 @@ class ConditionalModel(keras.Model):
           draws: of `posterior.draw`, for the observed parts of these examples.
         """
         return draws.estimate(self.likelihood.log_prob_of_draws(target, draws.z))
+
+    def annealed_log_likelihood(
+        self, target: tf.Tensor, encoding: Any, draws: PosteriorDraws, *, schedule: Schedule, seed: tf.Tensor
+    ) -> LikelihoodEstimate:
+        """`log_likelihood` with the draws carried to `p(z | x)`, `f_t = q(z | x_1) p(x_2 | z)^t`.
+
+        `encoding` is that of the observed parts, `schedule` that of the temperatures.
+        """
+
+        def log_ratio(z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+            return tf.cast(self.likelihood.log_prob(target, z, training=False), log_q.dtype)
+
+        return annealed_likelihood.log_likelihood(
+            self.posterior, encoding, draws, log_ratio, schedule=schedule, seed=seed
+        )

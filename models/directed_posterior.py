@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from models.inputs import Inputs
 from models.networks import LayerFactory, feature_width
 from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws, checked_factors
 from models.relaxations import LogComponents, Relaxation
@@ -85,10 +85,10 @@ class DirectedPosterior(Posterior):
     outputs are its logits, and what else its relaxation needs. The first half of all units is the prior's left side.
 
     Args:
-      encoder: any Keras layer from `x - mean_pixel`, `[B, D]`, to the context that the groups share, `[B, width]`.
+      encoder: any Keras layer from `inputs(x)`, `[B, D]`, to the context that the groups share, `[B, width]`.
       relaxations: of the units of each group; L of them.
       layers: makes the groups' hidden layers and their linear maps.
-      mean_pixel: subtracted from x, `[D]`.
+      inputs: what the encoder is shown of x.
       num_units: latents, divisible by `2 * L`, or by 2 if there is one group.
       num_group_layers: hidden layers of each group's own.
     """
@@ -102,18 +102,18 @@ class DirectedPosterior(Posterior):
         relaxations: Sequence[Relaxation],
         *,
         layers: LayerFactory,
-        mean_pixel: np.ndarray,
+        inputs: Inputs,
         num_units: int,
         num_group_layers: int,
     ) -> None:
         super().__init__(name="posterior")
         self.relaxations = tuple(relaxations)
-        self.mean_pixel = np.asarray(mean_pixel, np.float32)
+        self.inputs = inputs
         self.num_units = num_units
         self.num_groups = len(self.relaxations)
         self.group_size = num_units // self.num_groups
         self.encoder = encoder
-        self.context_width = feature_width("encoder", encoder, len(mean_pixel))
+        self.context_width = feature_width("encoder", encoder, inputs.num_pixels)
         group_hidden: list[keras.layers.Layer] = []
         group_heads: list[keras.layers.Layer] = []
         for i, relaxation in enumerate(self.relaxations):
@@ -127,11 +127,15 @@ class DirectedPosterior(Posterior):
         self.built = True
 
     @property
+    def has_sampling_networks(self) -> bool:
+        return any(hidden.layers for hidden in self.group_hidden[1:])
+
+    @property
     def is_amortized_whole(self) -> bool:
         return self.num_groups == 1
 
     def encode(self, x: tf.Tensor, *, training: bool) -> DirectedEncoding:
-        context = self.encoder(x - self.mean_pixel, training=training)
+        context = self.encoder(self.inputs(x), training=training)
         return DirectedEncoding(context, self.group_heads[0](self.group_hidden[0](context, training=training)))
 
     def sample_relaxed(
@@ -187,6 +191,10 @@ class DirectedPosterior(Posterior):
         given = lambda i, outputs: _Group(groups[i], outputs[..., : self.group_size], ())  # noqa: E731
         units = self._ancestral(encoding, tf.shape(z)[0], given, training=False)
         return _log_bernoulli(units.logits, z)
+
+    def reverse_log_weights(self, encoding, z, *, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):
+        """Exactly 0: `unnormalised_log_prob` is normalised."""
+        return tf.zeros(tf.shape(z)[:-1], tf.float64)
 
     def _binary(
         self,

@@ -44,7 +44,7 @@ class GenerativeModel(keras.Model):
         """`log p(x | z)` and `log p(z) = -E_theta(z) - log Z_theta`.
 
         Args:
-          x: binary, `[B, D]`.
+          x: `[B, D]`.
           z: binary, `[K, B, units]`.
           log_z: log Z_theta, scalar.
           training: whether the decoder's batch normalisation uses the statistics of this batch.
@@ -62,7 +62,7 @@ class GenerativeModel(keras.Model):
         energy = prior.energy(*prior.split(tf.cast(z, tf.float64)))
         return self.likelihood.log_prob_of_draws(x, z) - energy - tf.cast(log_z, tf.float64)
 
-    def posterior_sweeps(self, x: tf.Tensor, z: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> tf.Tensor:
+    def posterior_sweeps(self, x: tf.Tensor, z: tf.Tensor, seed: random.Seed, *, num_sweeps: tf.Tensor) -> tf.Tensor:
         """Moves chains by sweeps of single-site Gibbs that leave the true posterior p(z | x) invariant.
 
             p(z_i = 1 | z_-i, x) = sigma(log p(x, z with z_i = 1) - log p(x, z with z_i = 0)),   i = 1, 2, ...
@@ -72,7 +72,7 @@ class GenerativeModel(keras.Model):
         flipped bit of one chain would change the posterior of all others. No gradient flows.
 
         Args:
-          x: binary, `[B, D]`.
+          x: `[B, D]`.
           z: binary, `[K, B, units]`.
           seed: int32 `[2]`.
           num_sweeps: int32 scalar.
@@ -87,7 +87,9 @@ class GenerativeModel(keras.Model):
 
         value, sweep = log_joint(z), tf.constant(0)
         while sweep < num_sweeps:
-            uniform = random.uniform(tf.concat([[num_units], tf.shape(value)], 0), gibbs.sweep_seed(seed, sweep))
+            uniform = random.uniform(
+                tf.concat([[num_units], tf.shape(value)], 0), gibbs.sweep_seed(seed, sweep), batch_axis=-1
+            )
             for i in tf.range(num_units):
                 flipped = z + tf.one_hot(i, num_units) * (1 - 2 * z)
                 value_flipped = log_joint(flipped)

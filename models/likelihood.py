@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from models.inputs import Inputs, centred, mean_example
 from models.networks import LayerFactory, feature_width
 from samplers import random
 
@@ -19,21 +20,24 @@ _OUTPUTS_AT_ONCE = 2**24  # of the decoder in evaluation: 64 MB
 class Likelihood(keras.layers.Layer, abc.ABC):
     """`p(x | z) = prod_d p(x_d | outputs_d)`, `outputs = head(decoder(z))`.
 
-    A likelihood of one's own is a subclass with `distribution`, and `outputs_per_pixel` where a pixel has more than one
-    parameter. Training, evaluation, the exact NLL and the exported model all ask it for `log_prob` and its kin, which
-    follow from `distribution`.
+    A likelihood of one's own is a subclass with `distribution`, `values` where these are not binary, and
+    `outputs_per_pixel` where a pixel has more than one parameter. Training, evaluation, the exact NLL and the exported
+    model all ask it for `log_prob` and its kin, which follow from `distribution`.
 
     Args:
       decoder: any Keras layer from latents `[rows, units]` to features `[rows, width]`.
       layers: makes the head, a linear map of the features.
-      mean_pixel: of the training data, `[D]`.
+      examples: the training data, `[n, D]`, for where the parameters start.
       num_units: latents.
 
     Attributes:
+      values: what a pixel may be, a name in `dvae.data.VALUES`: "binary", "unit", "real", "non_negative".
+      mean_pixel: of the training data, `[D]`.
       outputs_per_pixel: how many parameters a pixel has. The first ones of all pixels come first.
       num_outputs: `outputs_per_pixel * D`.
     """
 
+    values: ClassVar[str] = "binary"
     outputs_per_pixel = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -44,18 +48,18 @@ class Likelihood(keras.layers.Layer, abc.ABC):
             if "log_prob" in own and name not in own:
                 raise TypeError(f"{cls.__name__}: overrides log_prob, so it must override {name} as well")
         if "distribution" in own:  # closed forms of another distribution are not inherited
-            for name in ("log_prob", "log_prob_of_draws", "log_prob_of_pairs", "mean", "sample"):
+            for name in ("log_prob", "log_prob_of_draws", "log_prob_of_pairs", "mean", "sample", "parameters"):
                 if name not in own:
                     setattr(cls, name, vars(Likelihood)[name])
 
     def __init__(
-        self, decoder: keras.layers.Layer, *, layers: LayerFactory, mean_pixel: np.ndarray, num_units: int
+        self, decoder: keras.layers.Layer, *, layers: LayerFactory, examples: np.ndarray, num_units: int
     ) -> None:
         super().__init__(name="likelihood")
         self.num_units = num_units
-        self.num_pixels = len(mean_pixel)
+        self.num_pixels = examples.shape[1]
         self.num_outputs = self.outputs_per_pixel * self.num_pixels
-        self.mean_pixel = np.asarray(mean_pixel, np.float32)
+        self.mean_pixel = mean_example(examples)
         self.decoder = decoder
         self.head = layers.dense(feature_width("decoder", decoder, num_units), self.num_outputs, name="outputs")
         self.built = True
@@ -63,6 +67,19 @@ class Likelihood(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def distribution(self, outputs: tf.Tensor) -> tfd.Distribution:
         """p(x_d | outputs_d) of every pixel, batch shape `[..., D]`, from `outputs [..., num_outputs]`."""
+
+    @classmethod
+    def inputs(cls, examples: np.ndarray) -> Inputs:
+        """What an encoder is shown of such examples; from training data `[n, D]`, or a part of its pixels."""
+        return centred(examples)
+
+    def parameters(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What `outputs [..., num_outputs]` say of each pixel, by name, `[..., D]`."""
+        return {"mean": self.distribution(outputs).mean()}
+
+    def remarks(self) -> list[str]:
+        """What a person should know of the trained parameters before believing an NLL."""
+        return []
 
     def outputs(self, z: tf.Tensor, *, training: bool) -> tf.Tensor:
         """The pixels' parameters `[..., num_outputs]` for binary or relaxed latents `[..., units]`.
@@ -124,9 +141,9 @@ class BernoulliLikelihood(Likelihood):
     """
 
     def __init__(
-        self, decoder: keras.layers.Layer, *, layers: LayerFactory, mean_pixel: np.ndarray, num_units: int
+        self, decoder: keras.layers.Layer, *, layers: LayerFactory, examples: np.ndarray, num_units: int
     ) -> None:
-        super().__init__(decoder, layers=layers, mean_pixel=mean_pixel, num_units=num_units)
+        super().__init__(decoder, layers=layers, examples=examples, num_units=num_units)
         mean = np.clip(self.mean_pixel, 0.001, 0.999)
         self.mean_logits = tf.constant(np.log(mean) - np.log1p(-mean), tf.float32)
 
@@ -135,6 +152,9 @@ class BernoulliLikelihood(Likelihood):
 
     def distribution(self, outputs: tf.Tensor) -> tfd.Distribution:
         return tfd.Bernoulli(logits=outputs)
+
+    def parameters(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": outputs}
 
     def log_prob_of_pairs(self, x: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """`x . l - sum_d softplus(l_d)`: one matrix product for all pairs."""

@@ -111,3 +111,13 @@ def seal(*parts: keras.layers.Layer) -> None:
     """
     for part in parts:
         part.build(None)
+
+
+def synchronise(model: keras.Model) -> None:
+    """Lets batch normalisation, in training, use the statistics of all replicas of a `tf.distribute` strategy.
+
+    For all such layers of a model, those of networks that were handed in too.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True

@@ -173,6 +173,11 @@ class Posterior(keras.layers.Layer, abc.ABC):
 
     @property
     @abc.abstractmethod
+    def has_sampling_networks(self) -> bool:
+        """Whether `sample_relaxed` runs hidden layers, with statistics of the batch; if not, only `encode` does."""
+
+    @property
+    @abc.abstractmethod
     def is_annealed(self) -> bool:
         """Whether draws are made by AIS; if not, they are exact."""
 
@@ -188,6 +193,24 @@ class Posterior(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def unnormalised_log_prob(self, encoding: Any, z: tf.Tensor) -> tf.Tensor:
         """`log q(z | x)` up to a constant of each x, of binary `z [K, B, units]`, nats, float64 `[K, B]`."""
+
+    @abc.abstractmethod
+    def reverse_log_weights(
+        self,
+        encoding: Any,
+        z: tf.Tensor,
+        *,
+        seed: tf.Tensor,
+        num_temperatures: tf.Tensor | int = PUBLISHED_TEMPERATURES,
+        base: tf.Tensor | int = 0,
+    ) -> tf.Tensor:
+        """`log w` of reverse AIS from draws of q, float64 `[K, B]`: `E[w] = 1 / Z`, of `unnormalised_log_prob`.
+
+        Args:
+          encoding: of `encode`, not in training.
+          z: binary `[K, B, units]`, draws of q(z | x), or weighted ones at the end of a path to it.
+          seed, num_temperatures, base: as for `draw`.
+        """
 
     @abc.abstractmethod
     def sample(

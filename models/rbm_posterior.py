@@ -6,9 +6,9 @@ import math
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from models.inputs import Inputs
 from models.networks import LayerFactory, feature_width
 from models.posterior import BASES, PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws, checked_factors
 from models.relaxations import Relaxation
@@ -89,8 +89,8 @@ class RBMPosterior(Posterior):
 
         J <- batch_norm(J) 1.5 / sqrt(N),   W = 4 J,   a = 2 (u1 - sum_j J_ij),   b = 2 (u2 - sum_i J_ij)
 
-    which in spins `s = 2 z - 1` is an Ising model with couplings J and fields u: the fields do not change when the
-    couplings do.
+    an Ising model with couplings J and fields u of spins `s = 2 z - 1` (`RBM.of_spins`): the fields do not change when
+    the couplings do.
 
     With a `coupling_rank` r the network's outputs are factors `A [r, N]` and `B [r, M]` in place of J (not published):
 
@@ -99,10 +99,10 @@ class RBMPosterior(Posterior):
     so that the head, and with it most of the weights, grow as N r and not as N M.
 
     Args:
-      encoder: any Keras layer from `x - mean_pixel`, `[B, D]`, to features `[B, width]`.
+      encoder: any Keras layer from `inputs(x)`, `[B, D]`, to features `[B, width]`.
       relaxation: of each unit, in the relaxed sweeps.
       layers: makes the head, a linear map of the features, and the couplings' batch normalisation.
-      mean_pixel: subtracted from x, `[D]`.
+      inputs: what the encoder is shown of x.
       num_left, num_right: units on either side.
       num_gibbs_sweeps: s, binary sweeps from the persistent chain, without gradient.
       num_relaxed_sweeps: t, relaxed sweeps, through which the gradient flows.
@@ -112,6 +112,7 @@ class RBMPosterior(Posterior):
       coupling_rank: r; None for couplings that are outputs themselves, as published.
     """
 
+    has_sampling_networks = False
     is_annealed = True
     is_amortized_whole = True
 
@@ -121,7 +122,7 @@ class RBMPosterior(Posterior):
         relaxation: Relaxation,
         *,
         layers: LayerFactory,
-        mean_pixel: np.ndarray,
+        inputs: Inputs,
         num_left: int,
         num_right: int,
         num_gibbs_sweeps: int,
@@ -131,7 +132,7 @@ class RBMPosterior(Posterior):
     ) -> None:
         super().__init__(name="posterior")
         self.relaxation = relaxation
-        self.mean_pixel = np.asarray(mean_pixel, np.float32)
+        self.inputs = inputs
         self.num_left, self.num_right = num_left, num_right
         self.num_units = num_left + num_right
         self.num_gibbs_sweeps = num_gibbs_sweeps
@@ -140,7 +141,7 @@ class RBMPosterior(Posterior):
         self.coupling_rank = coupling_rank
         num_couplings = num_left * num_right if coupling_rank is None else coupling_rank * self.num_units
         num_outputs = self.num_units + num_couplings
-        self.head = layers.dense(feature_width("encoder", encoder, len(mean_pixel)), num_outputs, name="outputs")
+        self.head = layers.dense(feature_width("encoder", encoder, inputs.num_pixels), num_outputs, name="outputs")
         # Its scales are the sizes of the couplings: decay would switch off one without a steady gradient.
         scale = coupling_start if coupling_rank is None else math.sqrt(coupling_start)
         self.coupling_norm = layers.batch_norm(num_couplings, name="coupling_norm", scale=scale, decays=False)
@@ -152,14 +153,10 @@ class RBMPosterior(Posterior):
 
     def encode(self, x: tf.Tensor, *, training: bool) -> RBM:
         """`phi(x)`: a batch of machines, differentiable in the encoder's parameters."""
-        outputs = self.head(self.encoder(x - self.mean_pixel, training=training))
+        outputs = self.head(self.encoder(self.inputs(x), training=training))
         u_left, u_right, coupling = tf.split(outputs, [self.num_left, self.num_right, -1], axis=-1)
         coupling = self._couplings(self.coupling_norm(coupling, training=training))
-        return RBM(
-            bias_left=2 * (u_left - tf.reduce_sum(coupling, axis=2)),
-            bias_right=2 * (u_right - tf.reduce_sum(coupling, axis=1)),
-            weights=4 * coupling,
-        )
+        return RBM.of_spins(u_left, u_right, coupling)
 
     def _couplings(self, normalised: tf.Tensor) -> tf.Tensor:
         """J `[B, N, M]` from the normalised outputs."""
@@ -226,6 +223,14 @@ class RBMPosterior(Posterior):
 
     def unnormalised_log_prob(self, encoding, z):
         return -_energy(encoding, *encoding.split(z))
+
+    @plain
+    def reverse_log_weights(self, encoding, z, *, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):
+        """The right units, drawn given the left ones, play no part in the path."""
+        start = annealing_base(encoding, tf.convert_to_tensor(base))
+        left, _ = encoding.split(z)
+        betas = linear_betas(num_temperatures)
+        return annealed_importance.reverse(encoding, start, left, betas=betas, seed=seed).log_weights
 
     @plain
     def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import random
-from samplers.arguments import check_count, check_seed
+from samplers.arguments import check_count
 from samplers.rbm import RBM
 from samplers.tracing import plain
 
@@ -36,7 +36,7 @@ class GibbsState(NamedTuple):
 
 
 @plain
-def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor | int) -> GibbsState:
+def sweep(rbm: RBM, left: tf.Tensor, seed: random.Seed, *, num_sweeps: tf.Tensor | int) -> GibbsState:
     """Moves chains by `num_sweeps` sweeps; one sweep draws `right | left`, then `left | right`.
 
     Leaves `p(left)` of the RBM invariant; with float32 up to 8e-6 in a unit's conditional probability, since it draws
@@ -46,7 +46,7 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor |
     Args:
       rbm: a machine or a batch of machines.
       left: binary, `[chains, *batch, N]`.
-      seed: int32 `[2]`.
+      seed: int32 `[2]`, or of some rows of a batch of machines.
       num_sweeps: at least 1.
 
     Returns:
@@ -57,11 +57,11 @@ def sweep(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor |
     """
     check_count("num_sweeps", num_sweeps)
     # The number of sweeps as a tensor: one compilation serves every length.
-    return _sweeps(rbm, rbm.as_states("left", left), check_seed(seed), num_sweeps=tf.convert_to_tensor(num_sweeps))
+    return _sweeps(rbm, rbm.as_states("left", left), random.as_seed(seed), num_sweeps=tf.convert_to_tensor(num_sweeps))
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _sweeps(rbm: RBM, left: tf.Tensor, seed: tf.Tensor, *, num_sweeps: tf.Tensor) -> GibbsState:
+def _sweeps(rbm: RBM, left: tf.Tensor, seed: random.Seed, *, num_sweeps: tf.Tensor) -> GibbsState:
     columns = Columns.of(rbm)
     states = [(part, _right_of(columns, part)) for part in _parts(to_columns(left))]
     uniforms = training_uniforms(left.dtype)
@@ -121,7 +121,7 @@ class Columns(NamedTuple):
 
     @plain
     def sweep(
-        self, right_input: tf.Tensor, beta: tf.Tensor, seed: tf.Tensor, *, uniforms: Uniforms | None = None
+        self, right_input: tf.Tensor, beta: tf.Tensor, seed: random.Seed, *, uniforms: Uniforms | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """`right ~ sigma(b + beta left' W)`, then `left ~ sigma(a + beta W right)`, from `right_input = left' W`."""
         right_logits = self.bias_right + beta * right_input
@@ -134,14 +134,17 @@ class Columns(NamedTuple):
 
 
 @plain
-def sweep_seed(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+def sweep_seed(seed: random.Seed, number: tf.Tensor) -> random.Seed:
     """The seed of sweep `number`. Threefry is a keyed permutation: consecutive keys need no further mixing."""
+    if isinstance(seed, random.RowsSeed):
+        return seed._replace(seed=sweep_seed(seed.seed, number))
     return seed + tf.stack([0, number])
 
 
 # Uniform numbers for both sides of a sweep, `[*batch, M, chains]` and `[*batch, N, chains]`, from the first shape, N, a
 # seed and a type. One call for both: a call costs as much as a product.
-Uniforms = Callable[[tf.Tensor, int, tf.Tensor, tf.DType], tuple[tf.Tensor, tf.Tensor]]
+Uniforms = Callable[[tf.Tensor, int, random.Seed, tf.DType], tuple[tf.Tensor, tf.Tensor]]
+_MACHINES = -3  # the axis of machines, where there is a batch of them
 
 
 @plain
@@ -149,7 +152,7 @@ def full_uniforms(shape_right, num_left, seed, dtype):
     """`Uniforms` of the type's full precision (23 bits for float32)."""
     num_right = shape_right[-2]
     shape = tf.concat([shape_right[:-2], [num_right + num_left], shape_right[-1:]], 0)
-    uniform = random.uniform(shape, seed, dtype)
+    uniform = random.uniform(shape, seed, dtype, batch_axis=_MACHINES)
     return uniform[..., :num_right, :], uniform[..., num_right:, :]
 
 
@@ -161,7 +164,7 @@ def half_word_uniforms(shape_right, num_left, seed, dtype):
     """
     num_right = shape_right[-2]
     shape = tf.concat([shape_right[:-2], [tf.maximum(num_right, num_left)], shape_right[-1:]], 0)
-    low, high = random.half_uniforms(shape, seed)
+    low, high = random.half_uniforms(shape, seed, batch_axis=_MACHINES)
     return low[..., :num_right, :], high[..., :num_left, :]
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from samplers import gibbs
 from samplers.arguments import check_count
-from samplers.persistent_chains import PersistentInfo, PersistentState, count_families, initial_state, reweight
+from samplers.persistent_chains import PersistentInfo, PersistentState, carried, initial_state
 from samplers.rbm import RBM
 from samplers.tracing import plain
 
@@ -25,6 +25,4 @@ def step(
       Tieleman, Training restricted Boltzmann machines using approximations to the likelihood gradient, ICML 2008.
     """
     check_count("num_sweeps", num_sweeps)
-    _, log_z, ess = reweight(rbm, state)
-    left = gibbs.sweep(rbm, state.left, seed, num_sweeps=tf.constant(num_sweeps)).left
-    return PersistentState(left, rbm.frozen(), log_z, state.family), PersistentInfo(ess, count_families(state.family))
+    return carried(rbm, state, gibbs.sweep(rbm, state.left, seed, num_sweeps=tf.constant(num_sweeps)).left)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -84,6 +84,21 @@ def number_chains(left: tf.Tensor) -> tf.Tensor:
     return tf.broadcast_to(tf.reshape(tf.range(shape[0]), [-1] + [1] * (left.shape.rank - 2)), shape)
 
 
+def carried(rbm: RBM, state: PersistentState, left: Any) -> tuple[PersistentState, PersistentInfo]:
+    """What a step returns that has moved the chains of `state` to `left`, at the parameters of `rbm`, one by one.
+
+        log_z += log mean exp(F_old - F_new),   over the chains as they were
+
+    Args:
+      rbm: a machine or a batch of machines, after the parameter update.
+      state: of before the move.
+      left: binary, `[chains, *batch, N]`, also of NumPy.
+    """
+    left = tf.convert_to_tensor(left, rbm.weights.dtype)
+    _, log_z, ess = reweight(rbm, state)
+    return PersistentState(left, rbm.frozen(), log_z, state.family), PersistentInfo(ess, count_families(state.family))
+
+
 class CarriedState(Protocol):
     """What `reweight` needs of a state: `left`, `rbm` and `log_z` of `PersistentState`."""
 
@@ -150,11 +165,14 @@ class ChainTable(tf.Module):
         left = _unpack(tf.gather(self.table, index))[..., : self.num_units]
         return tf.cast(tf.transpose(left, [1, 0, 2]), tf.float32)
 
-    def write(self, index: tf.Tensor, left: tf.Tensor) -> None:
-        """Stores `left [K, B, N]` for examples `index [B]`, each of which occurs once."""
+    def packed(self, left: tf.Tensor) -> tf.Tensor:
+        """Chains `[K, B, N]` as rows of the table, uint8 `[B, K, bytes]`."""
         bits = tf.cast(tf.transpose(left, [1, 0, 2]), tf.uint8)
-        bits = tf.pad(bits, [[0, 0], [0, 0], [0, -self.num_units % 8]])
-        self.table.scatter_update(tf.IndexedSlices(_pack(bits), index))
+        return _pack(tf.pad(bits, [[0, 0], [0, 0], [0, -self.num_units % 8]]))
+
+    def store(self, index: tf.Tensor, packed: tf.Tensor) -> None:
+        """Stores rows `packed [B, K, bytes]` for examples `index [B]`, each of which occurs once."""
+        self.table.scatter_update(tf.IndexedSlices(packed, index))
 
 
 def _unpack(packed: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,8 @@ References:
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeAlias
+
 import tensorflow as tf
 
 from samplers.arguments import check_seed
@@ -24,9 +26,36 @@ _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
 _PARITY = 0x1BD11BDA  # of the key schedule
 
 
+class RowsSeed(NamedTuple):
+    """The seed of a batch some of whose rows are here: each draws what it draws where all of them are.
+
+    It stands wherever a function whose random numbers are of a batch takes a seed, as in training.
+
+    Attributes:
+      seed: of the whole batch, int32 `[2]`.
+      first: number of the first row that is here.
+      num_rows: of the whole batch.
+    """
+
+    seed: tf.Tensor
+    first: int
+    num_rows: int
+
+
+Seed: TypeAlias = tf.Tensor | RowsSeed
+
+
 @plain
-def split(seed: tf.Tensor, num: int) -> list[tf.Tensor]:
-    """`num` independent seeds, int32 `[2]` each, from one."""
+def as_seed(seed: Seed) -> Seed:
+    """The same, checked."""
+    return seed._replace(seed=check_seed(seed.seed)) if isinstance(seed, RowsSeed) else check_seed(seed)
+
+
+@plain
+def split(seed: Seed, num: int) -> list[Seed]:
+    """`num` independent seeds, int32 `[2]` each, from one; of the same rows."""
+    if isinstance(seed, RowsSeed):
+        return [seed._replace(seed=part) for part in split(seed.seed, num)]
     return tf.unstack(tf.random.split(check_seed(seed), num, alg="philox"))
 
 
@@ -37,8 +66,11 @@ def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
 
 
 @plain
-def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
-    """Random 32-bit words, uint32 of any shape whose rank is known; `seed` is int32 `[2]`."""
+def words(shape: tf.Tensor | list[int], seed: Seed, *, batch_axis: int = -2) -> tf.Tensor:
+    """Random 32-bit words, uint32 of any shape whose rank is known; `seed` is int32 `[2]`.
+
+    `batch_axis`, counted from the end, is where the rows of a `RowsSeed` lie.
+    """
     shape = tf.convert_to_tensor(shape, tf.int32)
     rank = shape.shape[0]
     if rank == 0:
@@ -46,6 +78,8 @@ def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
     # The first words of all blocks are the upper half of the last axis but one, the second words the lower: under XLA
     # faster than halves of a flat array that is then reshaped.
     axis = max(rank - 2, 0)
+    if isinstance(seed, RowsSeed):
+        return _words_of_rows(shape, seed, rank + batch_axis, axis)
     halves = tf.concat([shape[:axis], [(shape[axis] + 1) // 2], shape[axis + 1 :]], 0)
     counter = tf.bitcast(tf.reshape(tf.range(tf.reduce_prod(halves)), halves), tf.uint32)
     key = tf.bitcast(check_seed(seed), tf.uint32)
@@ -53,16 +87,40 @@ def words(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tf.Tensor:
     return tf.slice(both, tf.zeros_like(shape), shape)
 
 
+def _words_of_rows(shape: tf.Tensor, seed: RowsSeed, batch_axis: int, axis: int) -> tf.Tensor:
+    """`words` of some rows of a batch, whose two words of a block lie apart along `axis`."""
+    rows = seed.first + tf.range(shape[batch_axis])
+    halves = tf.unstack(shape)
+    halves[batch_axis] = seed.num_rows
+    halves[axis] = (halves[axis] + 1) // 2
+    index = [tf.range(half) for half in halves]
+    index[batch_axis] = rows % halves[axis] if batch_axis == axis else rows
+    counter = tf.constant(0)
+    for place, half in zip(index, halves, strict=True):
+        counter = counter[..., None] * half + place
+    key, counter = tf.bitcast(check_seed(seed.seed), tf.uint32), tf.bitcast(counter, tf.uint32)
+    first, second = threefry(key[0], key[1], counter, tf.zeros_like(counter))
+    if batch_axis == axis:
+        is_second = tf.reshape(rows >= halves[axis], [-1] + [1] * (len(halves) - 1 - axis))
+        return tf.where(is_second, second, first)
+    return tf.slice(tf.concat([first, second], axis), tf.zeros_like(shape), shape)
+
+
 @plain
-def uniform(shape: tf.Tensor | list[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Uniform numbers in [0, 1): multiples of 2^-23 in float32, of 2^-52 in float64; `seed` is int32 `[2]`."""
+def uniform(
+    shape: tf.Tensor | list[int], seed: Seed, dtype: tf.DType = tf.float32, *, batch_axis: int = -2
+) -> tf.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2^-23 in float32, of 2^-52 in float64.
+
+    `seed` is int32 `[2]`, or of some rows, which lie along `batch_axis`, counted from the end.
+    """
     # The bits become the fraction of a number in [1, 2): a conversion of unsigned integers would be slower.
     if dtype == tf.float32:
-        fraction = tf.bitwise.right_shift(words(shape, seed), _word(9))
+        fraction = tf.bitwise.right_shift(words(shape, seed, batch_axis=batch_axis), _word(9))
         return tf.bitcast(tf.bitwise.bitwise_or(fraction, _word(0x3F800000)), tf.float32) - 1
     if dtype == tf.float64:
         both = tf.concat([[2], tf.convert_to_tensor(shape, tf.int32)], 0)
-        high, low = tf.unstack(tf.cast(words(both, seed), tf.uint64))
+        high, low = tf.unstack(tf.cast(words(both, seed, batch_axis=batch_axis), tf.uint64))
         bits = tf.bitwise.bitwise_or(tf.bitwise.left_shift(high, _long(32)), low)
         fraction = tf.bitwise.right_shift(bits, _long(12))
         return tf.bitcast(tf.bitwise.bitwise_or(fraction, _long(0x3FF0000000000000)), tf.float64) - 1
@@ -70,9 +128,9 @@ def uniform(shape: tf.Tensor | list[int], seed: tf.Tensor, dtype: tf.DType = tf.
 
 
 @plain
-def half_uniforms(shape: tf.Tensor | list[int], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def half_uniforms(shape: tf.Tensor | list[int], seed: Seed, *, batch_axis: int = -2) -> tuple[tf.Tensor, tf.Tensor]:
     """Two arrays of float32 uniforms from one of words, 16 bits each: the midpoints `(k + 1/2) / 2^16`."""
-    bits = words(shape, seed)
+    bits = words(shape, seed, batch_axis=batch_axis)
     halves = tf.bitwise.bitwise_and(bits, _word(0xFFFF)), tf.bitwise.right_shift(bits, _word(16))
     low, high = ((tf.cast(tf.bitcast(half, tf.int32), tf.float32) + 0.5) * 2.0**-16 for half in halves)
     return low, high

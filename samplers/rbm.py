@@ -48,6 +48,22 @@ class RBM(_Parameters):
     bias_right = property(lambda self: _tensor(self[1]))
     weights = property(lambda self: _tensor(self[2]))
 
+    @classmethod
+    def of_spins(cls, fields_left: tf.Tensor, fields_right: tf.Tensor, couplings: tf.Tensor) -> RBM:
+        """The Ising machine `p(s) ~ exp(u . s_left + v . s_right + s_left' J s_right)` of spins `s = 2 z - 1`.
+
+            W = 4 J,    a = 2 (u - sum_j J_ij),    b = 2 (v - sum_i J_ij)
+
+        Args:
+          fields_left, fields_right: u `[*batch, N]`, v `[*batch, M]`.
+          couplings: J, `[*batch, N, M]`.
+        """
+        return cls(
+            bias_left=2 * (fields_left - tf.reduce_sum(couplings, axis=-1)),
+            bias_right=2 * (fields_right - tf.reduce_sum(couplings, axis=-2)),
+            weights=4 * couplings,
+        )
+
     @property
     def num_left(self) -> int:
         return self.weights.shape[-2]

@@ -22,7 +22,10 @@ from samplers import (
     annealing_path,
     annealing_schedules,
     diagnostics,
+    dimod_bridge,
+    effective_temperature,
     gibbs,
+    informed_annealing,
     log_partition,
     log_z_estimates,
     mean_field,
@@ -42,6 +45,7 @@ BATCH = as_rbm(reference.machine(4, 3, 2, batch=(2,)))
 OTHER = as_rbm(reference.machine(5, 3, 2, batch=(2,)))
 LEFT = tf.constant(np.random.default_rng(0).integers(0, 2, [4, 2, 3]), tf.float32)  # [chains, machines, N]
 BETAS = annealing_schedules.linear_betas(3)
+SHORT = annealing_path.Schedule.of(BETAS, tf.float32)
 LOG_WEIGHTS = tf.constant(np.random.default_rng(1).normal(size=[6, 2]))
 
 
@@ -71,6 +75,11 @@ def refined(seed):
 def bracket(seed):
     base = annealing_path.uniform_base(BATCH)
     return log_z_estimates.bracket(BATCH, base, LEFT, betas=BETAS, num_chains=4, seed=seed)
+
+
+def bridged(seed):
+    sampler = dimod_bridge.DimodSampler(dimod_bridge.find_sampler("dwave.samplers.SimulatedAnnealingSampler"))
+    return sampler.step(MACHINE, sampler.initial_state(MACHINE, num_chains=4, seed=seed), seed, num_sweeps=2)
 
 
 STATE = persistent_chains.PersistentState(
@@ -104,6 +113,18 @@ CASES = {
     "samplers.annealed_importance.reverse": lambda seed: annealed_importance.reverse(
         BATCH, annealing_path.biases_base(BATCH), LEFT, betas=BETAS, seed=seed
     ),
+    "samplers.informed_annealing": lambda seed: [
+        walk(
+            informed_annealing.Densities(
+                lambda z: tf.reduce_sum(z, -1) ** 2, lambda z: tf.cast(tf.reduce_prod(z + 1, -1), tf.float64)
+            ),
+            LEFT,
+            schedule=SHORT,
+            seed=seed,
+            moves=2,
+        )
+        for walk in (informed_annealing.forward, informed_annealing.backward)
+    ],
     "samplers.population_annealing.sample": lambda seed: population_annealing.sample(
         BATCH, annealing_path.uniform_base(BATCH), betas=BETAS, num_particles=6, seed=seed
     ),
@@ -130,15 +151,19 @@ CASES = {
     "samplers.transition_kernel.one_step": lambda seed: BlockGibbs(BATCH).one_step(
         LEFT, BlockGibbs(BATCH).bootstrap_results(LEFT), seed=seed
     ),
+    "samplers.effective_temperature.effective_beta": lambda seed: effective_temperature.effective_beta(
+        BATCH, LEFT, LEFT[..., :2]
+    ),
+    "samplers.dimod_bridge.step": bridged,
     "samplers.diagnostics.mixing": lambda seed: diagnostics.mixing(BATCH, LEFT, num_sweeps=6, seed=seed),
 } | MODEL_CASES
-# What steps through Python or makes variables, pads a schedule by an amount that XLA does not know, or enumerates in
-# blocks cannot be compiled as a whole.
+# What steps or draws through Python or makes variables, pads a schedule by an amount that XLA does not know, or
+# enumerates in blocks cannot be compiled as a whole.
 IN_PARTS = {
     "samplers.annealed_importance.sample", "samplers.annealed_importance.reverse",
     "samplers.population_annealing.sample", "samplers.annealing_schedules.adaptive_betas",
     "samplers.log_z_estimates.refine", "samplers.log_z_estimates.bracket", "samplers.log_z_estimates.estimate_many",
-    "samplers.two_bases.from_two_bases",
+    "samplers.two_bases.from_two_bases", "samplers.dimod_bridge.step",
     "samplers.persistent_chains.ChainTable", "samplers.log_partition.exact_log_z",
     "samplers.log_partition.exact_sample", *MODEL_CASES_IN_PARTS,
 }  # fmt: skip

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 import tensorflow as tf
-import tqdm
 
 from dvae import figures
 from dvae.analysis import command, machines
+from dvae.bars import progress_bar
 from dvae.compiling import compiled
 from dvae.config import setting
 from dvae.evaluation.signatures import Functions
@@ -32,9 +32,9 @@ from samplers import random
 from samplers.mean_field import mean_field
 from samplers.rbm import RBM
 
-UPDATES = 40
 PRIOR = "prior"  # among the names of machines
-_DECIMALS, _SEEN = 2, 5  # fixed points are alike to so many decimals; modes are seen more often
+_UPDATES = 40  # as published; a prior's mean field may need a thousand to come to rest
+_DECIMALS, SEEN = 2, 5  # fixed points are alike to so many decimals; modes are seen more often
 _AT_ONCE = 10
 PUBLISHED = {"posteriors with one mode": "about 90 %", "KL of posteriors": "0.5 to 2", "modes of the prior": "10 to 20"}
 
@@ -53,19 +53,22 @@ class Modes(NamedTuple):
     kl_divergence: float
 
 
-def modes_of(rbm: RBM, left: tf.Tensor, log_z: float) -> Modes:
+def modes_of(rbm: RBM, left: tf.Tensor, log_z: float, *, num_updates: int = _UPDATES) -> Modes:
     """Of one machine, from samples.
 
     Args:
       rbm: the machine.
       left: its samples' left units, `[S, N]`.
       log_z: its log-partition function, nats.
+      num_updates: of the mean field, from each sample.
     """
-    means = _fixed_points(rbm, left)
+    for _ in range(num_updates):
+        means = _updated(rbm, left)
+        left = means.left
     bound = mean_field_bound(rbm, *means)
     units = np.concatenate([side.numpy() for side in means], axis=-1)
     _, counts = np.unique(np.round(units, _DECIMALS) + 0.0, axis=0, return_counts=True)
-    seen = counts[counts > _SEEN]
+    seen = counts[counts > SEEN]
     return Modes(len(seen), float(seen.sum() / counts.sum()), float(log_z - bound.max()))
 
 
@@ -77,7 +80,7 @@ def mean_field_bound(rbm: RBM, left: tf.Tensor, right: tf.Tensor) -> np.ndarray:
     return -energy + (scipy.special.entr(units) + scipy.special.entr(1 - units)).sum(axis=-1)
 
 
-_fixed_points = compiled(lambda rbm, left: mean_field(rbm, left, num_updates=UPDATES))
+_updated = compiled(lambda rbm, left: mean_field(rbm, left, num_updates=1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Settings:
 
     num_examples: int = setting("Analysis", "spread evenly over the split", 100, least=1)
     num_samples: int = setting("Analysis", "that mean-field updates start from, of each machine", 1000, least=10)
+    num_updates: int = setting("Analysis", "of the mean field, from each sample", _UPDATES, least=1)
     temperatures: int = setting("Analysis", "of annealed importance sampling of the posteriors", 500, least=1)
     prior_temperatures: int = setting("Analysis", "of that of the prior, for its log Z", 10_000, least=1)
     seed: int = setting("Analysis", "of all sampling", 0, least=0)
@@ -118,7 +122,7 @@ def found(
     posterior_seed, prior_seed = random.split(tf.constant([settings.seed, 0]), 2)
     posteriors, prior = machines.posteriors_of(functions, images), machines.prior_of(functions)
     if posteriors is not None:
-        for first in tqdm.trange(0, len(images), _AT_ONCE, desc="posteriors", unit=" blocks", disable=not progress):
+        for first in progress_bar(range(0, len(images), _AT_ONCE), desc="posteriors", unit=" blocks", shown=progress):
             block = RBM(*(parameter[first : first + _AT_ONCE] for parameter in posteriors))
             seed = random.fold_in(posterior_seed, first)
             for place, one in enumerate(_of_posteriors(block, settings, seed)):
@@ -159,7 +163,12 @@ def _of_posteriors(block: RBM, settings: Settings, seed: tf.Tensor) -> list[Mode
         seed=seed,
     )
     return [
-        modes_of(RBM(*(parameter[place] for parameter in block)), states.left[:, place], float(log_z[place]))
+        modes_of(
+            RBM(*(parameter[place] for parameter in block)),
+            states.left[:, place],
+            float(log_z[place]),
+            num_updates=settings.num_updates,
+        )
         for place in range(block.weights.shape[0])
     ]
 
@@ -171,7 +180,7 @@ def _of_prior(prior: RBM, functions: Functions, settings: Settings, seed: tf.Ten
     log_z = functions["log_partition"](
         num_chains=num, num_temperatures=tf.constant(settings.prior_temperatures), seed=log_z_seed
     )["log_z"]
-    return modes_of(prior, prior.split(z)[0], float(log_z))
+    return modes_of(prior, prior.split(z)[0], float(log_z), num_updates=settings.num_updates)
 
 
 def _drawn(rows: dict[str, Modes]) -> figures.Figure:
@@ -186,6 +195,7 @@ def _drawn(rows: dict[str, Modes]) -> figures.Figure:
         divergence.axvline(prior.kl_divergence, color="C1", linestyle="--", label="prior")
     count.set(title="modes", xlabel="fixed points of the mean field", ylabel="machines")
     divergence.set(title="KL(mean field || machine)", xlabel="nats", ylabel="machines")
+    count.xaxis.get_major_locator().set_params(integer=True)
     for panel in (count, divergence):
         panel.legend()
         panel.grid(alpha=0.3)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dvae.data.dataset import Dataset, make_dataset
+from dvae.data.parts import Parts
 
 SIDE = 4
 TRAIN_COPIES, VALID_COPIES, TEST_COPIES = 100, 10, 10
@@ -37,7 +37,7 @@ def entropy() -> float:
     return 0.875 * math.log(32) + 0.125 * math.log(16)
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> Parts:
     """Every split holds each outcome equally often, so that its empirical distribution is the exact one.
 
     Copies of an outcome stand together, so that evenly spread subsets (`spread`) stay balanced too.
@@ -47,9 +47,9 @@ def load(data_dir: Path) -> Dataset:
     """
     del data_dir
     images = outcomes()
-    return make_dataset(
-        "bars_and_stripes",
+    return Parts(
         train=np.repeat(images, TRAIN_COPIES, axis=0),
         valid=np.repeat(images, VALID_COPIES, axis=0),
         test=np.repeat(images, TEST_COPIES, axis=0),
+        source="bars_and_stripes",
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dvae.data.dataset import Dataset, make_dataset
 from dvae.data.files import PublishedFile, fetch, verify
+from dvae.data.parts import Parts
 from dvae.errors import UserError
 
 NUM_PIXELS = 784
@@ -22,7 +22,7 @@ SHA256 = {
 URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_{split}.amat"
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> Parts:
     """Reads `data_dir/binarized_mnist/binarized_mnist_{train,valid,test}.amat`, downloaded if missing."""
     splits = {}
     for split, digest in SHA256.items():
@@ -31,7 +31,7 @@ def load(data_dir: Path) -> Dataset:
         text = fetch(published, path)
         verify(published, path, text)
         splits[split] = parse_amat(text, num_pixels=NUM_PIXELS, source=str(path))
-    return make_dataset("binarized_mnist", **splits, source=str(data_dir / "binarized_mnist"))
+    return Parts(**splits, source=str(data_dir / "binarized_mnist"))
 
 
 def parse_amat(text: bytes, *, num_pixels: int, source: str) -> np.ndarray:

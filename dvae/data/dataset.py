@@ -1,29 +1,34 @@
-"""What a data set is: three checked splits, how grey images become binary, how a subset is taken."""
+"""What a data set is: three checked splits of one kind of values; how grey images become binary, and subsets."""
 
 import hashlib
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dvae.data.parts import Parts
+from dvae.data.values import BINARY, VALUES, check_training, checked, grey_levels
 from dvae.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 # Binary copies of grey data are drawn once, with these seeds, so that every evaluation sees the same pixels.
 BINARIZATION_SEEDS = {"train": 1001, "valid": 1002, "test": 1003}
-_ROUNDING = 1e-5  # of grey levels that were interpolated in float32
 
 
 class Dataset(NamedTuple):
-    """Examples x in {0, 1}^D, or their pixel probabilities, in three splits. Made by `make_dataset`.
+    """Examples x in three splits: in {0, 1}^D, or their pixel probabilities; or real. Made by `make_dataset`.
 
     Attributes:
       name: what the user called it.
-      train: [n, D] uint8 if binary; float32 in [0, 1], the probability of a 1, if grey.
-      valid, test: [n, D] uint8, binary.
+      train: [n, D] uint8 if binary; float32 in [0, 1], the probability of a 1, if grey; float32 if real.
+      valid, test: [n, D] uint8, binary; float32 if real.
       image_shape: (height, width) with height * width = D, rows first; None when an example is not an image.
       dynamic: whether `train` is grey, to be binarized afresh in every training batch.
       checksum: SHA-256 (hex) of the three arrays, their names, shapes and dtypes.
+      values: what a pixel may be, a name in `dvae.data.VALUES`.
+      set_aside: splits that were set aside from the training examples, with their fractions.
+      is_named: whether `load_dataset` finds it by its name; if not, it was handed in.
     """
 
     name: str
@@ -33,6 +38,9 @@ class Dataset(NamedTuple):
     image_shape: tuple[int, int] | None
     dynamic: bool
     checksum: str
+    values: str = BINARY
+    set_aside: Mapping[str, float] = {}
+    is_named: bool = False
 
     @property
     def num_pixels(self) -> int:
@@ -40,12 +48,17 @@ class Dataset(NamedTuple):
         return self.train.shape[1]
 
     @property
-    def mean_pixel(self) -> np.ndarray:
-        """The mean of the training examples, float32 [D]."""
-        return self.train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    def described(self) -> str:
+        """What its values are, in words."""
+        return "binarized afresh in every batch" if self.dynamic else VALUES[self.values].described
+
+    @property
+    def grey_levels(self) -> Callable[[np.ndarray], np.ndarray]:
+        """How values are shown, see `dvae.data.values.grey_levels`."""
+        return grey_levels(self.train, self.values)
 
     def split(self, name: str) -> np.ndarray:
-        """The split 'train', 'valid' or 'test' for evaluation, uint8 [n, D].
+        """The split 'train', 'valid' or 'test' for evaluation, [n, D], uint8 if binary.
 
         A grey training split is binarized once, with the seed `BINARIZATION_SEEDS["train"]`.
         """
@@ -57,28 +70,50 @@ class Dataset(NamedTuple):
 
 
 def make_dataset(
-    name: str, *, train: np.ndarray, valid: np.ndarray, test: np.ndarray, source: str | None = None
+    name: str,
+    *,
+    train: Any,
+    valid: Any = None,
+    test: Any = None,
+    values: str = BINARY,
+    valid_fraction: float | None = None,
+    test_fraction: float | None = None,
+    source: str | None = None,
 ) -> Dataset:
-    """Checks three arrays and makes a `Dataset` of them.
+    """Checks the examples and makes a `Dataset` of them.
 
-    A training split of zeros and ones only is stored as binary, any other as grey (`dynamic`). Validation and test
-    splits that are grey are binarized here, once, with `BINARIZATION_SEEDS`.
+    Binary values: a training split of zeros and ones only is stored as binary, any other as grey (`dynamic`).
+    Validation and test splits that are grey are binarized here, once, with `BINARIZATION_SEEDS`. Values of other kinds
+    are kept as they are, in float32.
 
     Args:
       name: the data set's name.
-      train, valid, test: bool, integers or floats in [0, 1]; [n, D], or images [n, H, W] or [n, H, W, 1]. Examples
-        given as vectors are taken for square images where D is a square.
+      train, valid, test: bool, integers or floats: arrays, pandas DataFrames, or what NumPy makes arrays of; [n, D], or
+        images [n, H, W] or [n, H, W, 1]. Examples given as vectors are taken for square images where D is a square.
+      values: "binary", "unit" (values in [0, 1] as they are), "real" or "non_negative": what the likelihood takes.
+      valid_fraction, test_fraction: of the training examples, to be set aside where `valid` or `test` is left out.
       source: what an error message names, such as the file; by default `name`.
 
     Raises:
       UserError: if an array breaks a rule; names the source, the array, the value and the rule.
     """
-    source = source or name
+    if values not in VALUES:
+        raise UserError(f"must be one of {', '.join(VALUES)}", values=values)
+    parts, set_aside = Parts(
+        train=np.asarray(train),
+        valid=None if valid is None else np.asarray(valid),
+        test=None if test is None else np.asarray(test),
+        source=source or name,
+    ).complete(valid_fraction=valid_fraction, test_fraction=test_fraction)
+    return _of_parts(name, parts, values)._replace(set_aside=set_aside)
+
+
+def _of_parts(name: str, parts: Parts, values: str) -> Dataset:
     examples, image_shape = {}, None
-    for split, array in zip(SPLITS, map(np.asarray, (train, valid, test)), strict=True):
-        label = f"{source}: array {split}"
+    for split in SPLITS:
+        array, label = np.asarray(getattr(parts, split)), f"{parts.source}: array {split}"
         _check_shape(array, label)
-        array = _checked_values(array, label)
+        array = checked(array, values, label)
         shape = array.shape[1:3] if array.ndim > 2 else None
         if shape and image_shape and shape != image_shape:
             raise UserError(f"{label} has images of {shape}, must be of {image_shape} as in the other splits")
@@ -91,13 +126,26 @@ def make_dataset(
     side = math.isqrt(num_pixels)
     if image_shape is None and side**2 == num_pixels:
         image_shape = (side, side)
-    dynamic = not np.all((examples["train"] == 0) | (examples["train"] == 1))
-    arrays = {
-        "train": examples["train"].astype(np.float32 if dynamic else np.uint8),
-        "valid": binarize(examples["valid"], BINARIZATION_SEEDS["valid"]),
-        "test": binarize(examples["test"], BINARIZATION_SEEDS["test"]),
-    }
-    return Dataset(name=name, **arrays, image_shape=image_shape, dynamic=dynamic, checksum=_checksum(arrays))
+    dynamic = values == BINARY and not np.all((examples["train"] == 0) | (examples["train"] == 1))
+    if values == BINARY:
+        arrays = {
+            "train": examples["train"].astype(np.float32 if dynamic else np.uint8),
+            "valid": binarize(examples["valid"], BINARIZATION_SEEDS["valid"]),
+            "test": binarize(examples["test"], BINARIZATION_SEEDS["test"]),
+        }
+    else:
+        check_training(examples["train"], values, f"{parts.source}: array train")
+        arrays = {split: array.astype(np.float32) for split, array in examples.items()}
+    return Dataset(
+        name=name,
+        train=arrays["train"],
+        valid=arrays["valid"],
+        test=arrays["test"],
+        image_shape=image_shape,
+        dynamic=dynamic,
+        checksum=_checksum(arrays),
+        values=values,
+    )
 
 
 def binarize(grey: np.ndarray, seed: int) -> np.ndarray:
@@ -126,35 +174,11 @@ def spread(num_available: int, num_wanted: int | None) -> np.ndarray:
 def _check_shape(array: np.ndarray, label: str) -> None:
     is_image = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 1)
     if array.ndim != 2 and not is_image:
-        raise UserError(f"{label} has shape {array.shape}, must be [n, D], [n, H, W] or [n, H, W, 1]")
+        has_colours = array.ndim == 4 and array.shape[3] in (3, 4)
+        hint = " (colours: x[..., :3].mean(axis=3) makes them grey)" if has_colours else ""
+        raise UserError(f"{label} has shape {array.shape}, must be [n, D], [n, H, W] or [n, H, W, 1]{hint}")
     if array.size == 0:
         raise UserError(f"{label} has shape {array.shape}, must not be empty")
-
-
-def _checked_values(array: np.ndarray, label: str) -> np.ndarray:
-    """The array, with what exceeds [0, 1] by no more than the rounding of an interpolation put at its ends."""
-    if array.dtype.kind not in "buif":
-        raise UserError(f"{label} has dtype {array.dtype}, must be bool, integer or float")
-    low, high = array.min(), array.max()  # a NaN anywhere makes both NaN
-    if low >= 0 and high <= 1:
-        return array
-    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
-        return np.clip(array, 0, 1)
-    offender = high if low >= 0 or high > 1 + _ROUNDING else low
-    raise UserError(f"{label} contains {offender}, values must be in [0, 1]{_hint(array, low, high)}")
-
-
-def _hint(array: np.ndarray, low: Any, high: Any) -> str:
-    """What the values look like, where following the advice cannot ruin them."""
-    if np.isnan(low):
-        return f" ({np.isnan(array).sum()} are missing: leave those examples out or fill them in)"
-    if not np.all(array == np.round(array)):
-        return ""
-    if low == -1 and high == 1 and np.all(np.abs(array) == 1):
-        return " (spins of -1 and 1: (1 + x) / 2)"
-    if low >= 0 and 32 <= high <= 255:
-        return " (divide grey levels of 0 to 255 by 255)"
-    return ""
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

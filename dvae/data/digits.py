@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from dvae.data.dataset import Dataset, make_dataset
+from dvae.data.parts import Parts
 
 NUM_TRAIN, NUM_VALID, NUM_TEST = 1297, 200, 300
 SHUFFLE_SEED = 2018
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> Parts:
     """Shuffles the images with a fixed seed into 1,297 / 200 / 300; a pixel is 1 with probability level / 16.
 
     Args:
@@ -21,4 +21,4 @@ def load(data_dir: Path) -> Dataset:
     grey = load_digits().images / 16.0  # [1797, 8, 8]
     shuffled = grey[np.random.default_rng(SHUFFLE_SEED).permutation(len(grey))]
     train, valid, test = np.split(shuffled, [NUM_TRAIN, NUM_TRAIN + NUM_VALID])
-    return make_dataset("digits", train=train, valid=valid, test=test)
+    return Parts(train, valid, test, source="digits")

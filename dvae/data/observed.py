@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from dvae.data import headers
 from dvae.data.dataset import Dataset
 from dvae.errors import UserError
 from dvae.files import user_path
@@ -78,17 +79,20 @@ def _fraction(observed: str) -> float:
 def _read_mask(observed: str, dataset: Dataset) -> np.ndarray:
     path = user_path(observed=observed)
     try:
-        mask = np.load(path, allow_pickle=False)
-    except Exception as error:  # whatever a damaged file makes NumPy and zipfile raise
-        raise UserError(f"cannot be read as an array ({error})", observed=observed) from error
-    if not isinstance(mask, np.ndarray):
-        raise UserError("must hold one array, as np.save writes it", observed=observed)
-    shapes = [(dataset.num_pixels,)] + ([dataset.image_shape] if dataset.image_shape else [])
-    if mask.shape not in shapes:
-        wanted = " or ".join(map(str, shapes))
+        with path.open("rb") as file:
+            shape = headers.of_array(file).shape  # before memory is taken for it
+    except Exception as error:  # whatever a damaged file makes NumPy raise
         raise UserError(
-            f"has shape {mask.shape}, must have {wanted} as an example of {dataset.name}", observed=observed
-        )
+            f"cannot be read: must hold one array, as np.save writes it ({str(error)[:100]})", observed=observed
+        ) from error
+    shapes = [(dataset.num_pixels,)] + ([dataset.image_shape] if dataset.image_shape else [])
+    if shape not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise UserError(f"has shape {shape}, must have {wanted} as an example of {dataset.name}", observed=observed)
+    try:
+        mask = np.load(path, allow_pickle=False)
+    except Exception as error:
+        raise UserError(f"cannot be read as an array ({error})", observed=observed) from error
     if mask.dtype.kind not in "buif" or not np.all((mask == 0) | (mask == 1)):
         raise UserError("must contain zeros and ones only", observed=observed)
     return mask.astype(bool)

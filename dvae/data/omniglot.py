@@ -12,8 +12,8 @@ import numpy as np
 import scipy.io
 from absl import logging
 
-from dvae.data.dataset import Dataset, make_dataset
 from dvae.data.files import PublishedFile, digest_of, fetch
+from dvae.data.parts import Parts
 from dvae.errors import UserError
 
 SIDE = 28
@@ -26,7 +26,7 @@ PUBLISHED = PublishedFile(
 )
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> Parts:
     """Reads `data_dir/omniglot/chardata.mat`, downloaded if missing. The last 1,345 training images are for validation.
 
     A file that is already there may be a reconstruction of the published one (the drawings are public, their exact
@@ -36,14 +36,13 @@ def load(data_dir: Path) -> Dataset:
     content = fetch(PUBLISHED, path)
     arrays = _read_mat(content, path)
     train, test = upright(arrays["data"]), upright(arrays["testdata"])
-    dataset = make_dataset("omniglot", train=train[:-NUM_VALID], valid=train[-NUM_VALID:], test=test, source=str(path))
     digest = digest_of(content, PUBLISHED.algorithm)
     if digest != PUBLISHED.digest:
         logging.warning(
             f"{path} is not the published file ({PUBLISHED.algorithm} is {digest}, published {PUBLISHED.digest}): "
             "results are on a reconstruction of the split of Burda et al."
         )
-    return dataset
+    return Parts(train[:-NUM_VALID], train[-NUM_VALID:], test, source=str(path))
 
 
 def upright(columns: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import scipy.special
 import tensorflow as tf
-import tqdm
 
+from dvae.bars import progress_bar
 from dvae.evaluation.signatures import Functions, has_prior, input_width
 
 ENUMERABLE_LATENTS = 20
@@ -35,7 +35,7 @@ def exact_log_likelihood(functions: Functions, images: np.ndarray, *, progress: 
     num_rows = max(1, min(most_rows, _NUMBERS // images.shape[1]))
     first_states, first_rows = range(0, 2**num_latents, num_states), range(0, len(images), num_rows)
     num_blocks = len(first_states) * len(first_rows)
-    with tqdm.tqdm(total=num_blocks, desc="enumerating", unit=" blocks", disable=not progress) as bar:
+    with progress_bar(total=num_blocks, desc="enumerating", unit=" blocks", shown=progress) as bar:
         for first in first_states:
             numbers = np.arange(first, first + num_states)
             terms = _enumerated(functions, ((numbers[:, None] >> np.arange(num_latents)) & 1).astype(np.float32))

@@ -10,10 +10,10 @@ import scipy.stats
 import tensorflow as tf
 
 from dvae.config import EvaluationSettings
-from dvae.errors import UserError
+from dvae.errors import DivergenceError, UserError
 from dvae.evaluation import importance_weighted
 from dvae.evaluation.enumeration import exact_log_likelihood
-from dvae.evaluation.importance_weighted import ValuesOf
+from dvae.evaluation.importance_weighted import ANNEALED, ValuesOf
 from dvae.evaluation.signatures import Functions, has_prior
 from samplers import random
 from samplers.log_z_estimates import LogZ, refine
@@ -33,9 +33,13 @@ RESULTS = (
     "posterior_sampler",
     *(name for name in _SETTINGS if name not in _CONTRACT),
     *_OF_LOG_Z,
+    "nll_sampling_error",
     "posterior_pilot",
     "recipe",
+    "exact_nll_standard_error",
 )
+# Of the table of examples, in this order, those that there are.
+_COLUMNS = ("example", "nll", "standard_error", "elbo", "entropy", "effective_sample_size", "exact_nll")
 # What an evaluation measures, and not how.
 MEASURED = (
     "nll nll_standard_error elbo entropy log_z log_z_standard_error log_z_effective_sample_size effective_sample_size"
@@ -57,13 +61,20 @@ class Evaluation(NamedTuple):
       log_z_effective_sample_size: of its chains.
       log_z_from_uniform, log_z_from_own_means: what either half of the chains says.
       effective_sample_size: of the importance weights, mean over examples; None without any.
+      nll_sampling_error: standard error of `nll` that comes of the samples, the same examples given, but for that of
+        log Z: root of the sum of the examples' squared ones, over their number. None where one of those is not known
+        (`samplers.weights.is_known`): then their log p(x) is probably too low, and the NLL too high.
       posterior_sampler: "exact" draws, "annealed importance sampling", or "enumeration" of all latents.
       posterior_temperatures, posterior_base: of annealed importance sampling; None for exact draws.
       flattening: of the posterior; None where it was enumerated.
+      true_posterior_temperatures: of AIS from q to the true posterior; 0 for importance samples of q alone; None where
+        it was enumerated.
+      example_error: as wanted of each example.
       log_z_chains, log_z_temperatures: of the estimate of log Z; with `log_z_error` the temperatures that it took.
       log_z_error: as wanted.
       seed: of all sampling.
-      of_examples: what was measured of each: `log_likelihood`, `elbo`, `entropy`, `effective_sample_size`, `[n]`.
+      of_examples: what was measured of each: `log_likelihood` and its `standard_error`, infinite where it is not known,
+        `elbo`, `entropy`, `effective_sample_size`, `[n]`.
     """
 
     num_examples: int
@@ -78,10 +89,13 @@ class Evaluation(NamedTuple):
     log_z_from_uniform: float | None
     log_z_from_own_means: float | None
     effective_sample_size: float | None
+    nll_sampling_error: float | None
     posterior_sampler: str
     posterior_temperatures: int | None
     posterior_base: str | None
     flattening: tuple[float, ...] | None
+    true_posterior_temperatures: int | None
+    example_error: float | None
     log_z_chains: int | None
     log_z_temperatures: int | None
     log_z_error: float | None
@@ -106,15 +120,19 @@ def evaluate(
 
     Args:
       functions: of `dvae.evaluation.signatures`.
-      images: binary, `[n, D]`; all of them are used.
+      images: `[n, D]`; all of them are used.
       settings: how. With `log_z_error` the number of temperatures is doubled until log Z has that standard error, up to
         `log_z_temperatures`; without, that number is used at once.
       progress: whether to show a progress bar.
       values_of_blocks: as for `dvae.evaluation.importance_weighted.estimate`.
 
     Raises:
-      UserError: it comes out not finite, or there is no way to evaluate the model.
+      DivergenceError: it comes out not finite.
+      UserError: there is no way to evaluate the model.
     """
+    if settings.true_posterior_temperatures and ANNEALED not in functions:
+        rule = "needs a model with an approximate posterior that was exported by this version"
+        raise UserError(rule, true_posterior_temperatures=settings.true_posterior_temperatures)
     log_z_seed, samples_seed = random.split(tf.constant([settings.seed, 0]), 2)
     partition = _log_z(functions, settings, log_z_seed) if has_prior(functions) else None
     if "estimate_log_likelihood" in functions:
@@ -146,22 +164,33 @@ def evaluate(
     for name, of_examples in values.items():
         if not np.isfinite(of_examples).all():
             first = int(np.argmin(np.isfinite(of_examples)))
-            raise UserError(f"the {name} of example {first} is {of_examples[first]}: the model has diverged")
+            raise DivergenceError(f"the {name} of example {first} is {of_examples[first]}, not finite")
+    sampling_error = None
+    if "effective_sample_size" in values:
+        errors = importance_weighted.standard_error(values["effective_sample_size"], settings.num_samples)
+        values["standard_error"] = errors
+        sampling_error = float(np.sqrt(np.sum(errors**2)) / len(errors)) if np.isfinite(errors).all() else None
     by_base = partition.by_base if partition else dict.fromkeys(_BY_BASE)
     used |= {f"log_z_{name}": value for name, value in by_base.items()}
     return Evaluation(
         **used,
         nll=float(-log_likelihood.mean()),
-        nll_standard_error=float(scipy.stats.sem(log_likelihood)) if len(log_likelihood) > 1 else None,
+        nll_standard_error=_over_examples(log_likelihood),
         elbo=mean("elbo"),
         entropy=mean("entropy"),
         log_z=float(partition.estimate.log_z) if partition else None,
         log_z_standard_error=_known(partition.estimate.standard_error) if partition else None,
         log_z_effective_sample_size=float(partition.estimate.effective_sample_size) if partition else None,
         effective_sample_size=mean("effective_sample_size"),
+        nll_sampling_error=sampling_error,
         posterior_sampler=sampler,
         of_examples=values,
     )
+
+
+def _over_examples(values: np.ndarray) -> float | None:
+    """Standard error of a mean; None of one."""
+    return float(scipy.stats.sem(values)) if len(values) > 1 else None
 
 
 def settings_in_use(functions: Functions) -> frozenset[str]:
@@ -171,6 +200,8 @@ def settings_in_use(functions: Functions) -> frozenset[str]:
         names |= {"log_z_chains", "log_z_temperatures", "log_z_error"}
     if "estimate_log_likelihood" in functions:
         names |= {"num_samples", "flattening"}
+        if ANNEALED in functions:
+            names |= {"true_posterior_temperatures", "example_error"}
         if functions["posterior_settings"]()["is_annealed"]:
             names |= {"posterior_temperatures", "posterior_base"}
     return frozenset(names)
@@ -209,8 +240,9 @@ class Results(NamedTuple):
 
     Attributes:
       content: of `results.json`, in the documented order.
-      of_examples: columns of a table with a row for each example: its number in the split, NLL, ELBO, entropy,
-        effective sample size and exact NLL, those that there are. By it two models can be compared in pairs.
+      of_examples: columns of a table with a row for each example: its number in the split, NLL with its standard error,
+        ELBO, entropy, effective sample size and exact NLL, those that there are. Two models can be compared
+        in pairs by it.
     """
 
     content: dict[str, Any]
@@ -218,21 +250,31 @@ class Results(NamedTuple):
 
 
 def results_with_exact_nll(
-    functions: Functions, images: np.ndarray, evaluation: Evaluation, *, numbers: np.ndarray, **context: Any
+    functions: Functions,
+    images: np.ndarray,
+    evaluation: Evaluation,
+    *,
+    numbers: np.ndarray,
+    progress: bool = True,
+    **context: Any,
 ) -> Results:
     """An evaluation of a model on images, those of the given `numbers [n]` in the split, and the exact NLL.
 
-    The latter takes minutes where there are many latents; it is computed here, with a progress bar, unless it is what
-    the evaluation is of.
+    The latter takes minutes where there are many latents; it is computed here, with a bar if `progress`, unless it is
+    what the evaluation is of.
     """
     of_examples = dict(evaluation.of_examples)
     exact: np.ndarray | None = of_examples["log_likelihood"]
     if evaluation.num_samples is not None:
-        exact = exact_log_likelihood(functions, images, progress=True)
-    table = {"example": numbers, "nll": -of_examples.pop("log_likelihood"), **of_examples}
+        exact = exact_log_likelihood(functions, images, progress=progress)
+    columns = of_examples | {"example": numbers, "nll": -of_examples.pop("log_likelihood")}
     if exact is not None:
-        table["exact_nll"] = -exact
-    values = context | evaluation._asdict() | {"exact_nll": None if exact is None else float(-exact.mean())}
+        columns["exact_nll"] = -exact
+    # A loaded model hands its outputs out in another order in every process.
+    table = {name: columns[name] for name in _COLUMNS if name in columns}
+    values = context | evaluation._asdict()
+    values["exact_nll"] = None if exact is None else float(-exact.mean())
+    values["exact_nll_standard_error"] = None if exact is None else _over_examples(exact)
     if evaluation.flattening is not None:
         values["flattening"] = list(evaluation.flattening)
     return Results({name: values[name] for name in RESULTS}, table)

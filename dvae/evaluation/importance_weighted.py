@@ -1,7 +1,9 @@
-"""The importance-weighted estimate of each example's likelihood, a block of examples at a time."""
+"""The estimate of each example's likelihood by weighted samples, a block of examples at a time."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -9,16 +11,24 @@ import numpy as np
 import scipy.special
 import scipy.stats
 import tensorflow as tf
-import tqdm
+from tqdm import tqdm
 
+from dvae.bars import progress_bar
 from dvae.config import EvaluationSettings
 from dvae.evaluation.signatures import Functions, input_width
 from models.posterior import BASES
 from samplers import random
+from samplers.weights import known_or_infinite
 
 # Bounds of the memory of a call: its draws (examples x samples), the numbers in them, and those of the couplings of RBM
 # posteriors. (The decoder's outputs are bounded in `models.likelihood`.)
 _DRAWS, _NUMBERS = 20_000, 2**24
+# Moves have their gradients too, and the outputs are bounded here.
+_OUTPUTS = 2**22
+_FIRST_TEMPERATURES = 50
+
+# The signature of AIS through the true posterior.
+ANNEALED = "anneal_log_likelihood"
 
 # From blocks to what is estimated of each, in the same order.
 ValuesOf = Callable[[Iterable["Block"]], Iterable[dict[str, np.ndarray]]]
@@ -52,11 +62,15 @@ def values_of(functions: Functions, block: Block) -> dict[str, np.ndarray]:
     }
     if block.log_z is not None:
         inputs["log_z"] = tf.constant(block.log_z)
-    parts = _parts(settings.num_samples, _most_draws(functions), multiple=len(settings.flattening))
+    name = "estimate_log_likelihood"
+    if settings.true_posterior_temperatures:
+        name = ANNEALED
+        inputs["true_posterior_temperatures"] = tf.constant(settings.true_posterior_temperatures)
+    parts = _parts(settings.num_samples, _Sizes.of(functions, settings).draws, multiple=len(settings.flattening))
     seeds = random.split(random.fold_in(tf.constant(block.seed), block.first), len(parts))
     x = tf.constant(block.x, tf.float32)
     by_part = [
-        functions["estimate_log_likelihood"](x=x, num_samples=tf.constant(part), seed=seed, **inputs)
+        functions[name](x=x, num_samples=tf.constant(part), seed=seed, **inputs)
         for part, seed in zip(parts, seeds, strict=True)
     ]
     return _together(by_part, parts)
@@ -74,38 +88,107 @@ def estimate(
 ) -> dict[str, np.ndarray]:
     """What is estimated of each image, float64 `[n]`.
 
+    With `example_error` those whose `standard_error` is larger are done again with twice the temperatures, by samples
+    of their own, until there are none or the most temperatures are reached. Each stops where its own samples say so,
+    which favours those that missed something: with the most temperatures for all there is no such choice.
+
     Args:
       functions: of a model with an approximate posterior.
-      images: binary, `[n, D]`.
+      images: `[n, D]`.
       settings: how.
       log_z: of the prior, nats; None without one.
       seed: int32 `[2]`.
       values_of_blocks: `values_of` each of some blocks, in their order, done elsewhere; None does them here.
       progress: whether to show a progress bar.
     """
-    num_latents, num = input_width(functions["decode"], "z"), len(images)
-    size = max(1, min(_most_draws(functions) // settings.num_samples, 4 * _NUMBERS // num_latents**2, num))
+    values = values_of_blocks or (lambda blocks: (values_of(functions, block) for block in blocks))
+    most, wanted = settings.true_posterior_temperatures, settings.example_error
+    temperatures = most if wanted is None else min(_FIRST_TEMPERATURES, most)
+    found: dict[str, np.ndarray] = {}
+    left, stage, sizes = np.arange(len(images)), 0, _Sizes.of(functions, settings)
+    while True:
+        with progress_bar(total=len(left), desc=_described(temperatures), unit=" images", shown=progress) as bar:
+            of_stage = _once(
+                values,
+                images[left],
+                dataclasses.replace(settings, true_posterior_temperatures=temperatures),
+                sizes=sizes,
+                log_z=log_z,
+                seed=random.fold_in(seed, stage) if stage else seed,
+                bar=bar,
+            )
+        for name, some in of_stage.items():
+            found.setdefault(name, np.zeros(len(images)))[left] = some
+        if wanted is None:
+            return found
+        left = left[standard_error(found["effective_sample_size"][left], settings.num_samples) > wanted]
+        if not len(left) or temperatures == most:
+            return found
+        temperatures, stage = min(2 * temperatures, most), stage + 1
+
+
+def standard_error(effective_sample_size: np.ndarray, num_samples: int) -> np.ndarray:
+    """Of the log of a mean of weights, nats: `std(w) / (mean(w) sqrt(K))`, infinite where it is not known.
+
+    By `sum w^2 / (sum w)^2 = 1 / ESS`, its square is `(K / ESS - 1) / (K - 1)`. (`samplers.weights.is_known`)
+    """
+    size = np.asarray(effective_sample_size, np.float64)
+    squared = np.maximum(num_samples / size - 1, 0) / max(num_samples - 1, 1)
+    return np.asarray(known_or_infinite(tf.constant(np.sqrt(squared)), tf.constant(size), num_samples))
+
+
+def most_numbers_at_once(num_latents: int) -> int:
+    """The most numbers in an array of an evaluation, however many examples and samples there are."""
+    return max(_NUMBERS, num_latents**2 // 4)
+
+
+class _Sizes(NamedTuple):
+    """Attributes: the most draws of a call (examples x samples); the most examples of a block."""
+
+    draws: int
+    examples: int
+
+    @classmethod
+    def of(cls, functions: Functions, settings: EvaluationSettings) -> _Sizes:
+        num_latents = input_width(functions["decode"], "z")
+        draws = min(_DRAWS, _NUMBERS // num_latents)
+        if settings.true_posterior_temperatures:
+            draws = min(draws, _OUTPUTS // input_width(functions["log_prob_of_pairs"], "outputs"))
+        return cls(max(1, draws), max(1, min(draws // settings.num_samples, 4 * _NUMBERS // num_latents**2)))
+
+
+def _once(
+    values: ValuesOf,
+    images: np.ndarray,
+    settings: EvaluationSettings,
+    *,
+    sizes: _Sizes,
+    log_z: float | None,
+    seed: tf.Tensor,
+    bar: tqdm,
+) -> dict[str, np.ndarray]:
+    """What is estimated of each image, all by the same settings."""
+    num = len(images)
+    size = min(sizes.examples, 2 ** math.ceil(math.log2(num)) if settings.example_error else num)
     first_word, second_word = seed.numpy().tolist()
     # The last block is filled up with examples already done, so that all blocks have one shape (one graph).
     blocks = (
         Block(first, images[np.arange(first, first + size) % num], settings, log_z, (first_word, second_word))
         for first in range(0, num, size)
     )
-    values = values_of_blocks or (lambda blocks: (values_of(functions, block) for block in blocks))
     per_image: dict[str, list[np.ndarray]] = {}
-    with tqdm.tqdm(total=num, desc="evaluating", unit=" images", disable=not progress) as bar:
-        for found in values(blocks):
-            for name, of_block in found.items():
-                per_image.setdefault(name, []).append(of_block)
-            done = np.concatenate(per_image["log_likelihood"])[:num]
-            bar.update(len(done) - bar.n)
-            error = f" +- {scipy.stats.sem(done):.2f}" if len(done) > 1 else ""
-            bar.set_postfix_str(f"NLL {-done.mean():.2f}{error} nats", refresh=False)
+    for found in values(blocks):
+        for name, of_block in found.items():
+            per_image.setdefault(name, []).append(of_block)
+        done = np.concatenate(per_image["log_likelihood"])[:num]
+        bar.update(len(done) - bar.n)
+        error = f" +- {scipy.stats.sem(done):.2f}" if len(done) > 1 else ""
+        bar.set_postfix_str(f"NLL {-done.mean():.2f}{error} nats", refresh=False)
     return {name: np.concatenate(of_blocks)[:num] for name, of_blocks in per_image.items()}
 
 
-def _most_draws(functions: Functions) -> int:
-    return min(_DRAWS, _NUMBERS // input_width(functions["decode"], "z"))
+def _described(temperatures: int) -> str:
+    return f"evaluating, {temperatures} temperatures" if temperatures else "evaluating"
 
 
 def _parts(num_samples: int, most: int, *, multiple: int) -> list[int]:

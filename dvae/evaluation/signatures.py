@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from dvae.compiling import compiled
 from dvae.data.observed import ObservedPart
+from dvae.data.values import BINARY
 from models.autoencoder import DiscreteVAE
 from models.conditional import ConditionalModel
 from models.generative import GenerativeModel
@@ -20,7 +22,7 @@ from models.likelihood import BernoulliLikelihood, Likelihood
 from models.posterior import Posterior
 from models.rbm_posterior import RBMPosterior
 from samplers import gibbs, population_annealing, random, two_bases
-from samplers.annealing_path import uniform_base
+from samplers.annealing_path import Schedule, uniform_base
 from samplers.annealing_schedules import linear_betas
 
 Functions = Mapping[str, Callable[..., dict[str, tf.Tensor]]]
@@ -31,6 +33,7 @@ _LOG_Z = tf.TensorSpec([], tf.float32, "log_z")
 _TEMPERATURES = tf.TensorSpec([], tf.int32, "posterior_temperatures")
 _BASE = tf.TensorSpec([], tf.int32, "posterior_base")
 _FLATTENING = tf.TensorSpec([None], tf.float32, "flattening")
+_TRUE_TEMPERATURES = tf.TensorSpec([], tf.int32, "true_posterior_temperatures")
 _PRIOR_PARTICLES, _PRIOR_TEMPERATURES, _PRIOR_SWEEPS = 1000, 1000, 100
 _POSTERIOR_SWEEPS = 100
 
@@ -64,13 +67,14 @@ def autoencoder_functions(model: DiscreteVAE, settings: DrawSettings) -> Functio
     """Those of an autoencoder."""
     posterior, x = model.posterior, _rows("x", model.likelihood.num_pixels)
     estimate = compiled(model.log_likelihood, autograph=True)
+    anneal = compiled(model.annealed_log_likelihood, autograph=True)
 
     @_signature(x, _SEED)
     def reconstruct(x, seed):
         """Expected pixels of one sample of q(z | x)."""
         encoding = posterior.encode(x, training=False)
         z, _ = posterior.sample(encoding, num_samples=1, seed=seed, **settings.annealing)
-        return {"probabilities": model.likelihood.mean(z[0], training=False)}
+        return _means(model.likelihood, z[0])
 
     def estimated(x, log_z, **draw):
         draws = posterior.draw(posterior.encode(x, training=False), **draw)
@@ -89,13 +93,31 @@ def autoencoder_functions(model: DiscreteVAE, settings: DrawSettings) -> Functio
         x, num_samples, log_z, posterior_temperatures, posterior_base, flattening, seed
     ):
         """`log_likelihood` with draws of the posterior as they are asked for."""
-        draw = {"num_temperatures": posterior_temperatures, "base": posterior_base, "flattening": flattening}
+        draw = _as_asked(posterior_temperatures, posterior_base, flattening)
         return estimated(x, log_z, num_samples=num_samples, seed=seed, **draw)
+
+    @_signature(x, _COUNT, _LOG_Z, _TEMPERATURES, _BASE, _FLATTENING, _TRUE_TEMPERATURES, _SEED)
+    def anneal_log_likelihood(  # noqa: PLR0917
+        x,
+        num_samples,
+        log_z,
+        posterior_temperatures,
+        posterior_base,
+        flattening,
+        true_posterior_temperatures,
+        seed,
+    ):
+        """`estimate_log_likelihood` with the draws annealed from q to the true posterior: without the error of q."""
+        draw = _as_asked(posterior_temperatures, posterior_base, flattening)
+        encoding, [draw_seed, move_seed] = posterior.encode(x, training=False), random.split(seed, 2)
+        draws = posterior.draw(encoding, num_samples=num_samples, seed=draw_seed, **draw)
+        schedule = _schedule(true_posterior_temperatures)
+        return _in_float32(anneal(x, encoding, draws, log_z, schedule=schedule, seed=move_seed)._asdict())
 
     return (
         _prior_functions(model)
         | _posterior_functions(posterior, model.likelihood.num_pixels, settings)
-        | _named(reconstruct, log_likelihood, estimate_log_likelihood)
+        | _named(reconstruct, log_likelihood, estimate_log_likelihood, anneal_log_likelihood)
     )
 
 
@@ -109,7 +131,7 @@ def markov_chain_functions(model: GenerativeModel) -> Functions:
         start_seed, sweep_seed = random.split(seed, 2)
         coins = random.bernoulli(tf.zeros([1, tf.shape(x)[0], model.likelihood.num_units]), start_seed)
         z = sweeps(x, coins, sweep_seed, num_sweeps=tf.constant(_POSTERIOR_SWEEPS))
-        return {"probabilities": model.likelihood.mean(z[0], training=False)}
+        return _means(model.likelihood, z[0])
 
     return _prior_functions(model) | _named(reconstruct)
 
@@ -124,6 +146,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
     num_observed, num_target = map(len, part)
     x, observed = _rows("x", num_observed + num_target), _rows("observed", num_observed)
     estimate = compiled(model.log_likelihood, autograph=True)
+    anneal = compiled(model.annealed_log_likelihood, autograph=True)
     constant_part = ObservedPart(*(tf.constant(numbers) for numbers in part))
 
     @_signature()
@@ -142,7 +165,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
         encoding = posterior.encode(observed, training=False)
         z, _ = posterior.sample(encoding, num_samples=num_samples, seed=posterior_seed, **settings.annealing)
         return {
-            "probabilities": tf.reduce_mean(likelihood.mean(z, training=False), axis=0),
+            **{name: tf.reduce_mean(of_draws, axis=0) for name, of_draws in _means(likelihood, z).items()},
             "samples": likelihood.sample(z, pixel_seed),
         }
 
@@ -164,8 +187,20 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
         x, num_samples, posterior_temperatures, posterior_base, flattening, seed
     ):
         """`log_likelihood` with draws of the posterior as they are asked for."""
-        draw = {"num_temperatures": posterior_temperatures, "base": posterior_base, "flattening": flattening}
+        draw = _as_asked(posterior_temperatures, posterior_base, flattening)
         return estimated(x, num_samples=num_samples, seed=seed, **draw)
+
+    @_signature(x, _COUNT, _TEMPERATURES, _BASE, _FLATTENING, _TRUE_TEMPERATURES, _SEED)
+    def anneal_log_likelihood(  # noqa: PLR0917
+        x, num_samples, posterior_temperatures, posterior_base, flattening, true_posterior_temperatures, seed
+    ):
+        """`estimate_log_likelihood` with the draws annealed from `q(z | x_1)` to `p(z | x)`."""
+        draw = _as_asked(posterior_temperatures, posterior_base, flattening)
+        observed, target = constant_part.split(x)
+        encoding, [draw_seed, move_seed] = posterior.encode(observed, training=False), random.split(seed, 2)
+        draws = posterior.draw(encoding, num_samples=num_samples, seed=draw_seed, **draw)
+        schedule = _schedule(true_posterior_temperatures)
+        return _in_float32(anneal(target, encoding, draws, schedule=schedule, seed=move_seed)._asdict())
 
     @_signature(observed, _rows("z", likelihood.num_units))
     def posterior_energy(observed, z):
@@ -177,7 +212,7 @@ def prediction_functions(model: ConditionalModel, part: ObservedPart, settings: 
     return (
         _likelihood_functions(likelihood)
         | _posterior_functions(posterior, num_observed, settings)
-        | _named(pixels, predict, log_likelihood, estimate_log_likelihood, posterior_energy)
+        | _named(pixels, predict, log_likelihood, estimate_log_likelihood, anneal_log_likelihood, posterior_energy)
     )
 
 
@@ -198,9 +233,14 @@ def _likelihood_functions(likelihood: Likelihood) -> dict[str, Callable[..., dic
     @_signature(_rows("z", likelihood.num_units))
     def render(z):
         """Expected pixels of binary latents, of whatever origin."""
-        return {"probabilities": likelihood.mean(z, training=False)}
+        return _means(likelihood, z)
 
-    return _named(decode, log_prob_of_pairs, render)
+    @_signature(_rows("z", likelihood.num_units))
+    def pixel_parameters(z):
+        """What a pixel is distributed by given binary latents, by the names of its likelihood, each `[B, D]`."""
+        return likelihood.parameters(likelihood.outputs(z, training=False))
+
+    return _named(decode, log_prob_of_pairs, render, pixel_parameters)
 
 
 def _posterior_functions(
@@ -290,7 +330,13 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
     @_signature(_COUNT, _SEED)
     def generate(num_samples, seed):
         """Expected pixels of latents from the prior."""
-        return {"probabilities": model.likelihood.mean(prior_samples(num_samples, seed), training=False)}
+        return _means(model.likelihood, prior_samples(num_samples, seed))
+
+    @_signature(_COUNT, _SEED)
+    def sample_examples(num_samples, seed):
+        """Draws `x [num_samples, D]` of the model: pixels, not their means, of latents from the prior."""
+        prior_seed, pixel_seed = random.split(seed, 2)
+        return {"x": model.likelihood.sample(prior_samples(num_samples, prior_seed), pixel_seed)}
 
     @_signature(*(tf.TensorSpec([], tf.int32, name) for name in ("num_chains", "num_temperatures")), _SEED)
     def log_partition(num_chains, num_temperatures, seed):
@@ -307,13 +353,18 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
         return _in_float32(found.together._asdict() | by_base)
 
     return _likelihood_functions(model.likelihood) | _named(
-        prior_energy, prior_parameters, sample_prior, generate, log_partition
+        prior_energy, prior_parameters, sample_prior, generate, sample_examples, log_partition
     )
 
 
 def has_prior(functions: Functions) -> bool:
     """Whether the model has a prior p(z), whose log Z is to be estimated; one of structured prediction has none."""
     return "prior_energy" in functions
+
+
+def means(found: Mapping[str, tf.Tensor]) -> np.ndarray:
+    """The expected pixels among what a signature returns, whatever their name."""
+    return found["probabilities" if "probabilities" in found else "means"].numpy()
 
 
 def num_pixels(functions: Functions) -> int:
@@ -326,6 +377,21 @@ def input_width(function: Any, name: str) -> int:
     concrete = function.get_concrete_function() if hasattr(function, "get_concrete_function") else function
     inputs = tf.nest.flatten(concrete.structured_input_signature)
     return next(spec.shape[-1] for spec in inputs if spec.name == name)
+
+
+def _means(likelihood: Likelihood, z: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Expected pixels of latents; of binary ones, the probability of a 1."""
+    name = "probabilities" if likelihood.values == BINARY else "means"
+    return {name: likelihood.mean(z, training=False)}
+
+
+def _as_asked(temperatures: tf.Tensor, base: tf.Tensor, flattening: tf.Tensor) -> dict[str, tf.Tensor]:
+    """As arguments of `Posterior.draw`."""
+    return {"num_temperatures": temperatures, "base": base, "flattening": flattening}
+
+
+def _schedule(num_temperatures: tf.Tensor) -> Schedule:
+    return Schedule.of(linear_betas(num_temperatures), tf.float32)
 
 
 def _rows(name: str, width: int) -> tf.TensorSpec:

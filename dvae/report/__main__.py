@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from absl import flags
 
+import dvae.quiet  # noqa: F401  (before TensorFlow)
 from dvae.errors import UserError
 from dvae.files import output_file
 from dvae.report.page import write

@@ -30,12 +30,12 @@ def curves(records: Sequence[Record], group: str, names: Mapping[str, str], *, l
             if name not in metrics or np.isnan(metrics[name]).all():
                 continue
             shown = ~np.isnan(metrics[name])
-            label = title if len(records) == 1 else f"{record.name}: {title}"
+            label = title if len(records) == 1 else record.name if len(names) == 1 else f"{record.name}: {title}"
             by_step.append(metrics["step"][shown])
             by_second.append(metrics.get("training_seconds", metrics["step"])[shown])
             figure.add_scatter(
                 x=by_step[-1], y=metrics[name][shown], name=label, mode="lines",
-                line={"color": _colour(number), "dash": dash},
+                line={"color": colour(number), "dash": dash},
             )  # fmt: skip
     if not figure.data:
         return None
@@ -67,7 +67,7 @@ def log_z(records: Sequence[Record]) -> go.Figure | None:
             y=values,
             error_y={"array": errors},
             name=record.name,
-            line={"color": _colour(number)},
+            line={"color": colour(number)},
         )
     if not figure.data:
         return None
@@ -80,9 +80,9 @@ def examples(records: Sequence[Record]) -> go.Figure | None:
     """NLL of the test examples, as histograms."""
     figure = _empty()
     for number, record in enumerate(records):
-        if "nll" in record.examples:
+        if len(record.examples.get("nll", ())) > 1:
             figure.add_histogram(
-                x=record.examples["nll"], name=record.name, nbinsx=60, opacity=0.65, marker={"color": _colour(number)}
+                x=record.examples["nll"], name=record.name, nbinsx=60, opacity=0.65, marker={"color": colour(number)}
             )
     if not figure.data:
         return None
@@ -100,7 +100,7 @@ def activity(latents: Mapping[str, Latents]) -> go.Figure | None:
     for number, (name, found) in enumerate(latents.items()):
         figure.add_scatter(
             x=np.arange(1, len(found.activity) + 1), y=np.sort(found.activity)[::-1], name=name, mode="lines",
-            line={"color": _colour(number)},
+            line={"color": colour(number)},
         )  # fmt: skip
     figure.add_hline(ACTIVE, line={"dash": "dot", "color": "#64748b"}, annotation_text="active above")
     figure.update_xaxes(title="units, the most active first")
@@ -114,7 +114,7 @@ def modes(latents: Mapping[str, Latents]) -> go.Figure | None:
     for number, (name, found) in enumerate(latents.items()):
         if found.num_modes:
             counts = np.bincount(found.num_modes)
-            figure.add_bar(x=np.arange(len(counts)), y=counts, name=name, marker={"color": _colour(number)})
+            figure.add_bar(x=np.arange(len(counts)), y=counts, name=name, marker={"color": colour(number)})
     if not figure.data:
         return None
     figure.update_xaxes(title="modes of a posterior", dtick=1)
@@ -129,12 +129,12 @@ def _empty() -> go.Figure:
             "height": _HEIGHT,
             "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
             "legend": {"orientation": "h", "y": -0.25},
-            "showlegend": True,
             "paper_bgcolor": "rgba(0,0,0,0)",
             "font": {"family": "system-ui, sans-serif"},
         }
     )
 
 
-def _colour(number: int) -> str:
+def colour(number: int) -> str:
+    """Of a run, in all charts."""
     return _COLOURS[number % len(_COLOURS)]

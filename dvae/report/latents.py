@@ -17,6 +17,7 @@ from dvae.report.record import Record
 from dvae.runs.exported import exported
 
 ACTIVE = 0.01  # variance over examples of a unit's posterior mean [Burda et al., arXiv:1509.00519]
+SAMPLES_OF_MODES = 200
 _EXAMPLES, _SAMPLES, _EXAMPLES_OF_MODES = 200, 100, 20
 _FILE = "latents.json"
 
@@ -72,7 +73,7 @@ def measured(functions: Functions, images: np.ndarray) -> Latents:
     samples = functions["sample_posterior"](x=x, num_samples=tf.constant(_SAMPLES), seed=tf.constant([0, 0]))["z"]
     means = samples.numpy().mean(axis=0)  # [n, units]
     of_sampling = (means * (1 - means)).mean(axis=0) / (_SAMPLES - 1)  # the part of their variance that is noise
-    settings = modes.Settings(num_samples=200, temperatures=100, prior_temperatures=1000)
+    settings = modes.Settings(num_samples=SAMPLES_OF_MODES, temperatures=100, prior_temperatures=1000)
     found = modes.found(functions, images[:_EXAMPLES_OF_MODES], range(_EXAMPLES_OF_MODES), settings, progress=False)
     of_posteriors = [one for name, one in found.items() if name != modes.PRIOR]
     return Latents(

@@ -12,18 +12,20 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from dvae.analysis.modes import SEEN
 from dvae.config import Config
 from dvae.data import Dataset
 from dvae.files import write_text
 from dvae.report import charts
-from dvae.report.latents import Latents, latents_of
-from dvae.report.record import Record, read
+from dvae.report.latents import SAMPLES_OF_MODES, Latents, latents_of
+from dvae.report.record import Record, read_all
 from dvae.settings.complete import complete
 from dvae.tables.plan import name_of
 from dvae.tables.rows import rows
 
 _PICTURES = {"samples_picture": "Samples", "reconstructions_picture": "Reconstructions"}
 _PICTURES_OF_PREDICTION = {"samples_picture": "Completions", "reconstructions_picture": "Their means"}
+_MODES_NOTE = f"of the mean field, seen in more than {SEEN} of {SAMPLES_OF_MODES} samples"
 _PUBLISHED_STEPS = "1,000,000 steps"
 
 
@@ -54,9 +56,7 @@ def write(log_dirs: Sequence[str | Path], path: Path, *, dataset: Dataset | None
     Raises:
       UserError: a folder is no run.
     """
-    records = [read(log_dir) for log_dir in log_dirs]
-    if len({record.name for record in records}) < len(records):  # folders of one name in different places
-        records = [record._replace(name=str(log_dir)) for record, log_dir in zip(records, log_dirs, strict=True)]
+    records = read_all(log_dirs)
     found = {record.name: latents_of(record, dataset) for record in records}
     write_text(path, page(records, {name: latents for name, latents in found.items() if latents is not None}))
 
@@ -71,21 +71,25 @@ def page(records: Sequence[Record], latents: Mapping[str, Latents]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dvae.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    runs = [_run(number, record, latents.get(record.name)) for number, record in enumerate(records)]
     return environment.get_template("page.html.j2").render(
         title=" / ".join(record.name for record in records),
         script=get_plotlyjs(),
-        runs=[_run(record, latents.get(record.name)) for record in records],
+        runs=runs,
+        beside=_beside([run["numbers"] for run in runs]),
+        pictures_by_kind=_by_kind(runs),
         charts=[chart for chart in _charts(records, latents) if chart is not None],
         settings=_settings(records),
     )
 
 
-def _run(record: Record, latents: Latents | None) -> dict[str, Any]:
+def _run(number: int, record: Record, latents: Latents | None) -> dict[str, Any]:
     settings = record.settings
     structured = settings["objective"] == "structured"
     pictures = _PICTURES_OF_PREDICTION if structured else _PICTURES
     return {
         "name": record.name,
+        "colour": charts.colour(number),
         "described": f"{settings['model']} on {settings['dataset']}, {settings['num_latents']} latents, "
         f"{settings['objective']}, {settings['recipe']} recipe, seed {settings['seed']}",
         "numbers": _numbers(record, latents),
@@ -97,18 +101,35 @@ def _run(record: Record, latents: Latents | None) -> dict[str, Any]:
     }
 
 
+def _beside(numbers: Sequence[Sequence[Number]]) -> list[tuple[str, list[Number | None]]]:
+    """A line for every title, with the number of each run that has it."""
+    by_title = [{number.title: number for number in of_run} for of_run in numbers]
+    titles = dict.fromkeys(title for found in by_title for title in found)
+    return [(title, [found.get(title) for found in by_title]) for title in titles]
+
+
+def _by_kind(runs: Sequence[dict[str, Any]]) -> list[list[tuple[dict[str, Any], str, str]]]:
+    """Of one run all pictures in a row; of several a row of each kind, one below the other."""
+    pictures = [[(run, *picture) for picture in run["pictures"]] for run in runs]
+    if len(runs) == 1:
+        return pictures
+    return [[of_run[kind] for of_run in pictures if len(of_run) > kind] for kind in range(len(_PICTURES))]
+
+
 def _numbers(record: Record, latents: Latents | None) -> list[Number]:
     results, numbers = record.results, []
     if results:
         of = "-log p(x₂ | x₁)" if record.settings["objective"] == "structured" else "-log p(x)"
         error = results["nll_standard_error"]
-        note = f"{results['num_examples']} test examples, nats"
-        numbers.append(Number(f"NLL, {of}", _with_error(results["nll"], error), note))
+        num = results["num_examples"]
+        note = f"{num:,} test example{'s' if num > 1 else ''}, nats"
         if results["exact_nll"] is not None:
             numbers.append(Number("exact NLL", f"{results['exact_nll']:.3f}", "all latent states enumerated"))
-    elif len(record.valid.get("nll", ())):
-        best = float(np.nanmin(record.valid["nll"]))
-        numbers.append(Number("validation NLL so far", f"{best:.2f}", f"best of {int(record.valid['step'][-1])} steps"))
+        numbers.append(Number(f"NLL, {of}", _with_error(results["nll"], error), note))
+    if np.isfinite(record.valid.get("nll", ())).any():
+        best, step = float(np.nanmin(record.valid["nll"])), int(record.valid["step"][-1])
+        title = "validation NLL" if results else "validation NLL so far"
+        numbers.append(Number(title, f"{best:.2f}", f"the best of {step:,} steps"))
     numbers += _published(record.settings)
     if results and results["elbo"] is not None:
         numbers.append(Number("ELBO", f"{results['elbo']:.2f}", "of the discrete model"))
@@ -126,13 +147,13 @@ def _numbers(record: Record, latents: Latents | None) -> list[Number]:
             note = f"median KL to the mean field {np.median(latents.divergence):.2f} nats"
             numbers.append(Number("posteriors with one mode", f"{single:.0f} %", note))
         if latents.modes_of_prior is not None:
-            numbers.append(Number("modes of the prior", str(latents.modes_of_prior), "seen by the mean field"))
+            numbers.append(Number("modes of the prior", str(latents.modes_of_prior), _MODES_NOTE))
     if len(record.train.get("step", ())):
         seconds = record.train["seconds_per_step"]
         step = int(results["step"]) if results else int(record.train["step"][-1])
-        note = f"{1000 * np.nanmedian(seconds):.1f} ms a step" if np.isfinite(seconds).any() else ""
+        note = f", {1000 * np.nanmedian(seconds):.1f} ms each" if np.isfinite(seconds).any() else ""
         total = results["seconds"] if results else record.valid.get("training_seconds", [np.nan])[-1]
-        numbers.append(Number(f"training, {step} steps", _duration(total), note))
+        numbers.append(Number("training", _duration(total), f"{step:,} steps" + note))
     return numbers
 
 
@@ -185,6 +206,7 @@ _HEALTH = {"prior_effective_sample_size": "effective particles", "prior_num_fami
 
 
 def _html(figure: go.Figure) -> str:
+    figure.update_layout(showlegend=len(figure.data) > 1)
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
 
 

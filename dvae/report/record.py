@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dvae.errors import UserError
-from dvae.files import read_table
+from dvae.files import read_json, read_table
 from dvae.runs.run_directory import RunDirectory
 
 
@@ -41,15 +43,27 @@ def read(log_dir: str | Path) -> Record:
       UserError: it is none, or one of its files is not of this program.
     """
     directory = RunDirectory(log_dir)
-    settings = directory.description()["settings"]
+    settings = dataclasses.asdict(directory.config())
     try:
-        lines = [json.loads(line) for line in _lines(directory.metrics_file)]
+        lines = [json.loads(line) for line in _lines(directory.metrics_file)]  # may be read while it is written
         groups = {name: _columns([line for line in lines if line["group"] == name]) for name in ("train", "valid")}
-        results = json.loads(directory.results_file.read_text()) if directory.results_file.exists() else {}
+        results = read_json(directory.results_file) if directory.results_file.exists() else {}
         examples = {name: np.array(column) for name, column in read_table(directory.test_examples).items()}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"has a file that is not one of this program ({error})", log_dir=str(log_dir)) from error
     return Record(directory.path.resolve().name, directory, settings, **groups, results=results, examples=examples)
+
+
+def read_all(log_dirs: Sequence[str | Path]) -> list[Record]:
+    """Reads runs, by names of which no two are alike: the folders', or their paths.
+
+    Raises:
+      UserError: as `read`.
+    """
+    records = [read(log_dir) for log_dir in log_dirs]
+    if len({record.name for record in records}) == len(records):
+        return records
+    return [record._replace(name=str(log_dir)) for record, log_dir in zip(records, log_dirs, strict=True)]
 
 
 def _lines(path: Path) -> list[str]:

@@ -10,9 +10,11 @@ import keras
 from dvae.config import Config
 from dvae.data import Dataset
 from dvae.errors import UserError
+from dvae.interruption import Interruption
 from dvae.report import page
 from dvae.runs import training_run
 from dvae.runs.run_directory import RunDirectory
+from dvae.settings.complete import on_data
 from models.likelihood import Likelihood
 
 
@@ -25,19 +27,33 @@ def train(
     likelihood: type[Likelihood] | None = None,
     resume: bool = True,
     report: bool = True,
+    quiet: bool = False,
     say: Callable[[UserError | str], None] = print,
+    interruption: Interruption | None = None,
 ) -> dict[str, Any]:
     """Trains a model, as `dvae.runs.training_run.train` does, and writes `report.html` beside the results.
 
     Args:
       report: whether to.
-      config, dataset, encoder, decoder, likelihood, resume, say: as there.
+      config, dataset, encoder, decoder, likelihood, resume, quiet, say, interruption: as there.
 
     Returns, Raises: as there.
     """
+    if dataset is not None:
+        config = on_data(config, dataset.name)
     results = training_run.train(
-        config, dataset=dataset, encoder=encoder, decoder=decoder, likelihood=likelihood, resume=resume, say=say
+        config,
+        dataset=dataset,
+        encoder=encoder,
+        decoder=decoder,
+        likelihood=likelihood,
+        resume=resume,
+        quiet=quiet,
+        say=say,
+        interruption=interruption,
     )
+    if not results:  # of a process that is not the chief
+        return results
     path = RunDirectory(config.log_dir).report_page
     if report and not path.exists():
         try:

@@ -13,9 +13,10 @@ from dvae.errors import UserError
 from dvae.evaluation import estimates, pilot
 from dvae.evaluation.signatures import Functions
 from dvae.files import output_file, write_table
+from dvae.runs.cautions import cautions
 from dvae.runs.elsewhere import by_workers
 from dvae.runs.exported import exported
-from dvae.runs.summary import described_pilot, unknown_error
+from dvae.runs.summary import described_evaluation, described_pilot
 from dvae.settings.rules import check_evaluation
 from models.posterior import BASES
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # What a protocol decides.
 _OF_PROTOCOL = frozenset({"posterior_base", "posterior_temperatures"})
+# Samples of each example where they are annealed to the true posterior, unless others are asked for.
+_CHAINS = 64
 # In place of what an exported model has of its own.
 _NOT_ANNEALED = {"posterior_temperatures": 1, "posterior_base": BASES[0]}
 
@@ -48,7 +51,7 @@ def evaluate(
       log_dir: a finished run; or
       saved_model: an exported folder.
       dataset: name, path or `Dataset`; if left out, the one that the model was trained on, whose checksum must agree.
-      data_dir: folder of the data files; if left out, that of the training.
+      data_dir: folder of the data files; if left out, that of the run in `log_dir`, or "data".
       split: train, valid or test.
       protocol: how an RBM posterior is annealed: "pilot", by as few temperatures as a pilot on validation examples
         finds enough; "published", by 500 from its biases; if left out, as the model was exported with. What
@@ -57,7 +60,8 @@ def evaluate(
         entropy, effective sample size, exact NLL.
       progress: whether to show progress bars.
       client: of a Dask cluster, among whose workers the examples are divided; the numbers are the same.
-      say: where remarks go: settings without effect, an error of log Z that was not reached.
+      say: where the result in words goes, and remarks: settings without effect, an error of log Z that was not
+        reached, too few samples that count.
       settings: fields of `dvae.config.EvaluationSettings`.
 
     Returns:
@@ -73,7 +77,7 @@ def evaluate(
     # What is wrong by itself is said before anything is loaded.
     check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **settings}))
     model = exported(log_dir, saved_model)
-    folder, functions, origin = model
+    folder, functions, origin = model.folder, model.functions, model.origin
     data = model.data(dataset, data_dir)
     images = data.split(split)
     in_use = estimates.settings_in_use(functions)
@@ -91,11 +95,11 @@ def evaluate(
         found = how.pilot and how.pilot._asdict()
         if found:
             say(described_pilot(how.base, how.temperatures, found))
+    if settings.get("true_posterior_temperatures"):
+        settings = {"num_samples": _CHAINS} | settings
     complete = EvaluationSettings(**_as_exported(functions) | settings)
     numbers = spread(len(images), complete.num_examples)
     images = images[numbers]
-    if origin.get("likelihood_of"):
-        say(f"nll is that of {origin['likelihood_of']}")
     elsewhere = by_workers(client, folder) if client is not None else None
     evaluation = estimates.evaluate(functions, images, complete, progress=progress, values_of_blocks=elsewhere)
     wanted, reached = evaluation.log_z_error, evaluation.log_z_standard_error
@@ -112,6 +116,7 @@ def evaluate(
         images,
         evaluation,
         numbers=numbers,
+        progress=progress,
         model=origin["settings"]["model"],
         dataset=data.name,
         split=split,
@@ -120,7 +125,8 @@ def evaluate(
         step=origin["step"],
         seconds=origin["seconds"],
     )
-    if remark := unknown_error(results.content, "log_z_temperatures"):
+    say(described_evaluation(results.content, likelihood_of=origin.get("likelihood_of")))
+    for remark in cautions(results.content):
         say(remark)
     if table:
         try:

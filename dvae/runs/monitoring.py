@@ -9,15 +9,21 @@ from typing import IO, Any
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams.api import hparams
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tqdm import tqdm
 
+from dvae.bars import progress_bar, say_above
 from dvae.runs.run_directory import RunDirectory
 
-# Under which TensorBoard shows the scalars of a group together.
+# TensorBoard shows the scalars of a group together, and everything by the alphabet, capitals first: the NLL, pictures,
+# training, validation, and at the end the weights, whose histograms fill screens.
 _HEADINGS = {"train": "training", "valid": "validation"}
+_FIRST = {("valid", "nll"): "NLL/validation"}
+_PICTURES, _WEIGHTS = "pictures", "weights"
+# TensorBoard takes 240 bytes for each: the couplings of 100 posteriors of 400 latents took a GiB.
+_MOST_IN_HISTOGRAM = 2**18
 
 
 class Monitor:
@@ -27,23 +33,41 @@ class Monitor:
       run: the run directory.
       num_steps: of the whole training.
       first_step: where this process starts; reports after it, left by a process that was killed, are dropped.
+      evaluation_due: whether the evaluation of that step is still to be made.
+      quiet: without a bar, and without the lines above it.
     """
 
-    def __init__(self, run: RunDirectory, *, num_steps: int, first_step: int) -> None:
-        run.forget_metrics_after(first_step)
+    def __init__(
+        self,
+        run: RunDirectory,
+        *,
+        num_steps: int,
+        first_step: int,
+        evaluation_due: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        kept = {"train": first_step, "valid": first_step - evaluation_due}
+        run.forget_metrics_after(kept)
         self._jsonl: IO[str] = run.metrics_file.open("a")
         self._writers = {}
-        for name in ("train", "valid"):
+        for name, step in kept.items():
             folder = run.path / name
             if folder.exists():
-                _purge_after(folder, first_step)
+                _purge_after(folder, step)
             self._writers[name] = tf.summary.create_file_writer(str(folder))
-        self._num_steps = num_steps
-        self._bar: tqdm.tqdm | None = None
+        self._num_steps, self._quiet = num_steps, quiet
+        self._bar: tqdm | None = None
 
     def start_bar(self, step: int) -> None:
         """Shows the bar: after the steps are compiled, which would make the time left a hundred times too long."""
-        self._bar = tqdm.tqdm(total=self._num_steps, initial=step, desc="training", unit=" steps", smoothing=0.05)
+        self._bar = progress_bar(
+            total=self._num_steps,
+            initial=step,
+            desc="training",
+            unit=" steps",
+            smoothing=0.05,
+            shown=not self._quiet,
+        )
 
     def progress(self, num_steps: int) -> None:
         """Moves the bar."""
@@ -52,12 +76,14 @@ class Monitor:
 
     def say(self, text: str) -> None:
         """Prints a line above the bar."""
-        tqdm.tqdm.write(text)
+        if not self._quiet:
+            say_above(text)
 
     def scalars(self, group: str, step: int, values: dict[str, float | None]) -> None:
         """A line of metrics: to `metrics.jsonl`, and to TensorBoard under `group`, 'train' or 'valid'.
 
-        What is not finite (how chains mix whose energies are all alike, say) is null there and missing here.
+        The validation NLL has a heading of its own there, `NLL`, before all others. What is not finite (how chains mix
+        whose energies are all alike, say) is null in the one and missing in the other.
         """
         values = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
         self._jsonl.write(json.dumps({"step": step, "group": group} | values, allow_nan=False) + "\n")
@@ -65,7 +91,7 @@ class Monitor:
         with self._writers[group].as_default(step):
             for name, value in values.items():
                 if value is not None:
-                    tf.summary.scalar(f"{_HEADINGS[group]}/{name}", value)
+                    tf.summary.scalar(_FIRST.get((group, name), f"{_HEADINGS[group]}/{name}"), value)
         self._writers[group].flush()
         if group == "train" and self._bar is not None:
             name, value = next(iter(values.items()))
@@ -84,13 +110,14 @@ class Monitor:
         """Pictures `[height, width, 1]` by name."""
         with self._writers["valid"].as_default(step):
             for name, picture in pictures.items():
-                tf.summary.image(name, picture[None])
+                tf.summary.image(f"{_PICTURES}/{name}", picture[None])
 
     def histograms(self, step: int, values: dict[str, tf.Tensor]) -> None:
-        """Distributions of parameters by name."""
+        """Distributions of parameters by name, of many by some that are spread evenly over them."""
         with self._writers["valid"].as_default(step):
             for name, tensor in values.items():
-                tf.summary.histogram(name, tensor)
+                every = -(-int(tf.size(tensor)) // _MOST_IN_HISTOGRAM)
+                tf.summary.histogram(f"{_WEIGHTS}/{name}", tf.reshape(tensor, [-1])[:: max(1, every)])
 
     def close(self) -> None:
         if self._bar is not None:

@@ -6,23 +6,40 @@ import dataclasses
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from dvae import provenance
 from dvae.building import Networks
+from dvae.config import Config
+from dvae.data import Dataset
+from dvae.data.parts import SPLIT_SEED
+from dvae.data.values import BINARY
 from dvae.errors import UserError
-from dvae.files import partial_path, user_path, write_json, write_text
+from dvae.files import partial_path, read_json, user_path, write_json, write_text
+from dvae.settings import rules
+from dvae.settings.again import as_named_now
+from dvae.settings.values import check_values
 from dvae.tasks import Task
 
+# What changes the compiled program: a run continues bit for bit where they are the same.
+_VARIABLES = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS")
+_REPLICAS = "number of replicas"
 _PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy")
 # Of config.json, the checkpoints and the random streams: a run of another format cannot be continued bit for bit.
 _FORMAT = 4
 _LOCK = ".lock"
 # Where things lie and whether to resume does not change a run.
 PLACES = ("log_dir", "data_dir")
+# Nor does where it is computed; how many replicas there are does, which is told of.
+_MAY_CHANGE = (*PLACES, "strategy", "num_devices")
+# What settings that came later were for runs of before: these can be looked at, though not continued; and those that
+# leave what was trained before as it is.
+_BEFORE = {"prior_spins": False}
+_SINCE = {"num_devices": None, "batch_norm_statistics": "replica"}
 
 
 class RunDirectory:
@@ -41,13 +58,14 @@ class RunDirectory:
         self.samples_picture = self.path / "samples.png"
         self.reconstructions_picture = self.path / "reconstructions.png"
 
-    def open(self, task: Task, *, resume: bool, say: Callable[[str], None] = print) -> None:
+    def open(self, task: Task, *, resume: bool, say: Callable[[str], None] = print, num_replicas: int = 1) -> None:
         """Makes the directory for a new run, or checks that the run in it is this one.
 
         Args:
           task: with the settings, the data and the networks of the run.
           resume: whether a run that is there may go on.
-          say: told what the file system cannot do.
+          say: told what the file system cannot do, and which package or flag of the compiler is another.
+          num_replicas: that compute it.
 
         Raises:
           UserError: the directory cannot be written, holds something else, or another run, or another process works in
@@ -63,13 +81,15 @@ class RunDirectory:
             raise self._error(f"must be a folder that can be written ({error.strerror})") from error
         if occupied and not self.config_file.exists():
             raise self._error("is not empty and holds no run (no config.json): choose another")
-        description = _described(task)
+        description = _described(task, num_replicas)
         self._keep_others_out(say)
         try:
             if not self.config_file.exists():
                 write_json(self.config_file, description)
             else:
                 self._refuse_another_run(description, resume=resume)
+                for line in _other_surroundings(self.description(), description):
+                    say(f"{self.path}: {line}")
         except Exception:
             self.release()
             raise
@@ -81,18 +101,37 @@ class RunDirectory:
           UserError: there is none, or not one of this version.
         """
         try:
-            found = json.loads(self.config_file.read_text())
+            found = read_json(self.config_file)
         except FileNotFoundError as error:
             raise self._error("must be the folder of a run (it has no config.json)") from error
-        except (OSError, ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        except (OSError, ValueError) as error:
+            raise self._error(f"config.json is damaged or not one of this program ({_short(error)})") from error
+        if not isinstance(found.get("settings"), dict):
             raise self._error("config.json is not one of this program: choose another")
         if found.get("format") != _FORMAT:
             raise self._error("the run in it was begun by another version of this program: choose another")
         if not all(isinstance(found.get(part), dict) for part in ("data", "networks")):
             raise self._error("config.json is not one of this program: choose another")
         return found
+
+    def config(self) -> Config:
+        """All settings of the run.
+
+        Raises:
+          UserError: as `description`; or other settings are missing than those that are known to have come later, or
+            a value is none.
+        """
+        settings = as_named_now(self.description()["settings"])
+        try:
+            config = Config(**_BEFORE | _SINCE | settings)
+        except TypeError as error:
+            raise self._error(f"the run in it was begun by another version of this program ({error})") from error
+        try:
+            check_values(Config, settings)
+            rules.check(config)
+        except UserError as error:
+            raise UserError(f"{self.config_file}: {error}") from error
+        return config
 
     def release(self) -> None:
         """Lets other processes in again; the end of this one does the same."""
@@ -118,13 +157,14 @@ class RunDirectory:
                 resume=False,
             )
         before = self.description()
+        before["settings"] = _SINCE | before["settings"]
         where = {"log_dir": str(self.path)}
         for name, value in now["settings"].items():
             if name not in before["settings"]:
                 raise self._error(
                     f"the run in it was begun by another version of this program, without {name}: choose another"
                 )
-            is_place = name in PLACES or all(_is_file_of_data(v) for v in (value, before["settings"][name]))
+            is_place = name in _MAY_CHANGE or all(_is_file_of_data(v) for v in (value, before["settings"][name]))
             if before["settings"][name] != value and not is_place:
                 raise UserError(
                     f"the run in {{log_dir}} has {before['settings'][name]}: choose another log_dir or the same "
@@ -150,26 +190,50 @@ class RunDirectory:
                     **{setting: now["settings"][setting]},
                 )
 
-    def forget_metrics_after(self, step: int) -> None:
-        """Drops the lines of `metrics.jsonl` after `step`, which a resumed run will write again."""
+    def forget_metrics_after(self, steps: Mapping[str, int]) -> None:
+        """Drops the lines of `metrics.jsonl` after a step of each group, which a resumed run will write again.
+
+        What is no line of ours (half written, damaged) is dropped too: a log keeps no run from going on.
+        """
         if self.metrics_file.exists():
-            lines = self.metrics_file.read_text().splitlines()
-            write_text(self.metrics_file, "".join(line + "\n" for line in lines if _step_of(line) <= step))
+            lines = self.metrics_file.read_bytes().splitlines()
+            kept = [line.decode() for line in lines if _is_until(line, steps)]
+            write_text(self.metrics_file, "".join(line + "\n" for line in kept))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:100]
+
+
+def _other_surroundings(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """What decides the bits of a run beside its settings, and is not as it was."""
+    for part, names in (("packages", _PACKAGES), ("environment", (*_VARIABLES, _REPLICAS))):
+        noted = before.get(part)
+        if not isinstance(noted, dict):  # runs of before noted less
+            continue
+        for name in names:
+            was = noted.get(name, 1 if name == _REPLICAS else None)
+            if was != now[part][name]:
+                yield (
+                    f"{name} is {now[part][name]}, was {was} when the run began: it goes on, but not bit "
+                    "for bit as it would have"
+                )
 
 
 def _is_file_of_data(value: Any) -> bool:
-    """Whether a setting points to a file whose content is compared by its checksum, wherever it lies."""
-    return isinstance(value, str) and value.endswith((".npz", ".npy"))
+    """Whether a setting points to a file or folder whose content is compared by its checksum, wherever it lies."""
+    return isinstance(value, str) and ("/" in value or value.endswith((".npz", ".npy", ".csv", ".tsv", ".gz")))
 
 
-def _step_of(line: str) -> float:
+def _is_until(line: bytes, steps: Mapping[str, int]) -> bool:
     try:
-        return json.loads(line)["step"]
-    except ValueError:  # the line that a killed run was writing
-        return float("inf")
+        metrics = json.loads(line.decode())
+        return bool(metrics["step"] <= steps[metrics["group"]])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
-def _described(task: Task) -> dict[str, Any]:
+def _described(task: Task, num_replicas: int) -> dict[str, Any]:
     dataset = task.dataset
     return {
         "format": _FORMAT,
@@ -182,11 +246,22 @@ def _described(task: Task) -> dict[str, Any]:
             "valid": len(dataset.valid),
             "test": len(dataset.test),
             "pixels": dataset.num_pixels,
-            "binarization": "drawn afresh in every training batch" if dataset.dynamic else "static",
+            "values": dataset.values,
+            "binarization": _binarization(dataset),
+            "set_aside": dict(dataset.set_aside),
+            "set_aside_seed": SPLIT_SEED if dataset.set_aside else None,
         },
         "networks": described_networks(task.networks),
+        "environment": {name: os.environ.get(name) for name in _VARIABLES} | {_REPLICAS: num_replicas},
+        "program": provenance.program(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _binarization(dataset: Dataset) -> str | None:
+    if dataset.values != BINARY:
+        return None
+    return "drawn afresh in every training batch" if dataset.dynamic else "static"
 
 
 def described_networks(networks: Networks) -> dict[str, str]:

@@ -11,16 +11,29 @@ from dvae.errors import UserError
 from dvae.tasks import TASKS
 
 
-def describe_run(config: Config, dataset: Dataset) -> str:
+def describe_run(config: Config, dataset: Dataset, *, num_replicas: int = 1) -> str:
     """What is about to be trained, on what."""
-    binarization = "binarized afresh in every batch" if dataset.dynamic else "static binary"
+    replicas = ""
+    if num_replicas > 1:
+        statistics = "the whole batch's" if config.batch_norm_statistics == "synchronised" else "each its own"
+        replicas = f" on {num_replicas} replicas, batch norm with {statistics} statistics"
     return (
         f"{TASKS[config.objective].described(config)}, on {config.dataset}: "
         f"{len(dataset.train)} / {len(dataset.valid)} / {len(dataset.test)} examples of {dataset.num_pixels} pixels, "
-        f"{binarization}\n"
-        f"{config.num_steps} steps of {config.batch_size}, {config.recipe} recipe, seed {config.seed}; "
+        f"{dataset.described}\n"
+        f"{config.num_steps} steps of {config.batch_size}{replicas}, {config.recipe} recipe, seed {config.seed}; "
         f"all is written to {config.log_dir}"
     )
+
+
+def unused_fractions(config: Config, dataset: Dataset) -> list[UserError]:
+    """One line for each fraction of the settings by which nothing was set aside: the data have that split."""
+    lines = []
+    for name, fraction in (("valid", config.valid_fraction), ("test", config.test_fraction)):
+        if fraction is not None and name not in dataset.set_aside:
+            given: dict[str, Any] = {f"{name}_fraction": fraction}
+            lines.append(UserError(f"has no effect: {dataset.name} has a {name} split", **given))
+    return lines
 
 
 def evaluated_by(num_samples: int | None) -> str:
@@ -30,8 +43,30 @@ def evaluated_by(num_samples: int | None) -> str:
 
 def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: str | None) -> str:
     """The final evaluation, of the likelihood of what (None: of the whole example), and where its files lie."""
-    of = f" of {likelihood_of}:" if likelihood_of else ""
-    error = "" if results["nll_standard_error"] is None else f" +- {results['nll_standard_error']:.3f}"
+    return "\n".join(
+        [
+            described_evaluation(results, likelihood_of=likelihood_of),
+            f"results: {folder}/results.json   of each example: {folder}/test_examples.csv",
+            f"pictures: {folder}/samples.png, {folder}/reconstructions.png",
+            f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}",
+        ]
+    )
+
+
+def described_evaluation(results: dict[str, Any], *, likelihood_of: str | None) -> str:
+    """An evaluation, of the likelihood of what (None: of the whole example): the exact NLL first where it is known."""
+    over = f"standard error over {results['num_examples']} examples"
+    what = f"{results['split']} NLL" + (f" of {likelihood_of}:" if likelihood_of else "")
+    estimated = _with_error(results["nll"], results["nll_standard_error"])
+    of_samples = _of_samples(results)
+    if results["exact_nll"] is None or results["num_samples"] is None:
+        lines = [f"{what} {estimated} ({over}; {of_samples})"]
+    else:
+        exact = _with_error(results["exact_nll"], results.get("exact_nll_standard_error"))
+        lines = [
+            f"{what} {exact}, exact ({over}; {evaluated_by(None)})",
+            f"estimated: {estimated} (the same examples; {of_samples})",
+        ]
     elbo = "" if results["elbo"] is None else f"ELBO {results['elbo']:.3f} nats; "
     of_prior = ""
     if results["log_z"] is not None:
@@ -41,17 +76,18 @@ def describe_results(results: dict[str, Any], folder: Path, *, likelihood_of: st
             f"log Z of the prior {results['log_z']:.3f} {spread} by AIS "
             f"(effective sample size {results['log_z_effective_sample_size']:.0f} of {results['log_z_chains']}); "
         )
-    lines = [
-        f"{results['split']} NLL{of} {results['nll']:.3f}{error} nats "
-        f"(standard error over {results['num_examples']} examples; {evaluated_by(results['num_samples'])})",
-        f"{elbo}{of_prior}model of step {results['step']}",
-    ]
-    if results["exact_nll"] is not None and results["num_samples"] is not None:
-        lines.append(f"exact NLL of the same examples, all latent states enumerated: {results['exact_nll']:.3f} nats")
-    lines.append(f"results: {folder}/results.json   of each example: {folder}/test_examples.csv")
-    lines.append(f"pictures: {folder}/samples.png, {folder}/reconstructions.png")
-    lines.append(f"model: {folder}/saved_model   curves: tensorboard --logdir {folder}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"{elbo}{of_prior}model of step {results['step']}"])
+
+
+def _with_error(nll: float, error: float | None) -> str:
+    return f"{nll:.3f} nats" if error is None else f"{nll:.3f} +- {error:.3f} nats"
+
+
+def _of_samples(results: dict[str, Any]) -> str:
+    """How an NLL was had, and how many of its samples count."""
+    size = results["effective_sample_size"]
+    how = evaluated_by(results["num_samples"])
+    return how if size is None else f"{how}, effective sample size {size:.1f}"
 
 
 def described_pilot(base: str, temperatures: int, found: dict[str, Any]) -> str:
@@ -60,23 +96,4 @@ def described_pilot(base: str, temperatures: int, found: dict[str, Any]) -> str:
         f"q(z | x) is annealed by {temperatures} temperatures from {base}: {found['effective_sample_size']:.0%} of the "
         f"chains count, log Z_phi is within {found['disagreement']:.2f} nats of a long run from the "
         f"fields ({found['examples']} examples)"
-    )
-
-
-def unknown_error(results: dict[str, Any], temperatures: str) -> UserError | None:
-    """What is wrong with an estimate of log Z whose error is not known, and what to try; None if all is well.
-
-    Args:
-      results: the content of a results.json.
-      temperatures: the setting that they came from.
-    """
-    if results["log_z"] is None or results["log_z_standard_error"] is not None:
-        return None
-    size, chains = results["log_z_effective_sample_size"], results["log_z_chains"]
-    halves = results["log_z_from_uniform"], results["log_z_from_own_means"]
-    return UserError(
-        f"the error of log Z is not known: the effective sample size is {size:.1f} of {chains} chains, those from the "
-        f"uniform distribution say {halves[0]:.2f}, those from the prior's own means {halves[1]:.2f}. The largest is "
-        "reported; log Z is probably higher, and so is the NLL. More temperatures help",
-        **{temperatures: results["log_z_temperatures"]},
     )

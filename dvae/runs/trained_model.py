@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from dvae.building import Networks
+from dvae.building import Networks, likelihood_class
 from dvae.config import Config
 from dvae.data import Dataset, load_dataset
 from dvae.errors import UserError
@@ -58,12 +59,19 @@ def trained_model(
     """
     directory = RunDirectory(log_dir)
     description = directory.description()
-    config = _config(directory, description["settings"])
+    config = directory.config()
+    networks = Networks(encoder, decoder, likelihood)
     if dataset is None:
-        dataset = load_dataset(config.dataset, data_dir or config.data_dir)
+        dataset = load_dataset(
+            config.dataset,
+            data_dir or config.data_dir,
+            values=likelihood_class(config, networks).values,
+            valid_fraction=config.valid_fraction,
+            test_fraction=config.test_fraction,
+        )
     if dataset.checksum != description["data"]["checksum"]:
         raise UserError(f"the data are not those of the run in {directory.path} (checksum)", dataset=dataset.name)
-    task = TASKS[config.objective](config, dataset, Networks(encoder, decoder, likelihood))
+    task = TASKS[config.objective](config, dataset, networks)
     model = task.new_model()
     handed_in: dict[str, Any] = described_networks(task.networks)
     for name, network in handed_in.items():
@@ -73,15 +81,6 @@ def trained_model(
     return TrainedModel(model, config, dataset, _restore_best(directory, model))
 
 
-def _config(directory: RunDirectory, settings: dict[str, Any]) -> Config:
-    try:
-        return Config(**settings)
-    except TypeError as error:
-        raise UserError(
-            f"the run in it was begun by another version of this program ({error})", log_dir=str(directory.path)
-        ) from error
-
-
 def _restore_best(directory: RunDirectory, model: keras.Model) -> int:
     """Puts the best weights of the newest checkpoint into the model; the step they are of."""
     saved = saved_in(directory.checkpoints)
@@ -89,11 +88,25 @@ def _restore_best(directory: RunDirectory, model: keras.Model) -> int:
     if saved:
         weights = {path: variable.value for path, variable in variables_by_path(model).items()}
         checkpoint = tf.train.Checkpoint(best_weights=weights, best_nll=best_nll, best_step=best_step)
-        try:
-            read(checkpoint, saved[-1]).assert_existing_objects_matched().expect_partial()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{saved[-1]}: does not hold the weights of this model ({reason})") from error
+        _read_newest(checkpoint, saved)
     if not bool(tf.math.is_finite(best_nll)):
         raise UserError("has no evaluated checkpoint yet", log_dir=str(directory.path))
     return int(best_step)
+
+
+def _read_newest(checkpoint: tf.train.Checkpoint, saved: list[Path]) -> None:
+    """Reads the newest one that can be read; warns of those that cannot.
+
+    Raises:
+      UserError: none can.
+    """
+    for path in reversed(saved):
+        try:
+            read(checkpoint, path).assert_existing_objects_matched().expect_partial()
+        except Exception as error:  # a damaged file can make the reader raise nearly anything
+            reason = " ".join(str(error).split())[:200]
+            if path == saved[0]:
+                raise UserError(f"{path}: does not hold the weights of this model ({reason})") from error
+            warnings.warn(f"{path}: cannot be read, the checkpoint before it serves ({reason})", stacklevel=2)
+        else:
+            return

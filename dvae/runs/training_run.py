@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import json
-import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from dvae import pictures
-from dvae.building import Networks
+from dvae.building import Networks, likelihood_class
 from dvae.config import Config
 from dvae.data import BatchOrder, Dataset, load_dataset, spread
-from dvae.errors import UserError
+from dvae.errors import DivergenceError, PeerError, UserError
 from dvae.evaluation import pilot, saved_model
 from dvae.evaluation.estimates import MEASURED, evaluate, results_with_exact_nll
 from dvae.evaluation.signatures import DrawSettings, Functions
 from dvae.files import write_json, write_table
-from dvae.runs.checkpoints import Checkpoints
+from dvae.interruption import Interruption
+from dvae.runs.cautions import OF_TRAINING, cautions
+from dvae.runs.checkpoints import Checkpoints, Progress
+from dvae.runs.completed import results_of_complete
+from dvae.runs.footprint import Footprint
 from dvae.runs.monitoring import Monitor
+from dvae.runs.needs import check_memory
+from dvae.runs.refusals import telling_of_files
 from dvae.runs.run_directory import PLACES, RunDirectory
-from dvae.runs.summary import describe_results, describe_run, described_pilot, evaluated_by, unknown_error
+from dvae.runs.stepping import Stepping
+from dvae.runs.summary import (
+    describe_results,
+    describe_run,
+    described_pilot,
+    evaluated_by,
+    unused_fractions,
+)
+from dvae.runs.together import Leader, follow, left_by_another
+from dvae.settings.complete import on_data
 from dvae.systems import STRATEGIES
 from dvae.tasks import TASKS
 from dvae.tasks.task import Pictures, Task
+from dvae.training.replicas import Replicas
 from dvae.training.train_state import TrainState
+from dvae.training.trainer import Sums
 from models.likelihood import Likelihood
 from models.posterior import BASES
 
@@ -40,8 +52,6 @@ _PICTURES = 40
 _HISTOGRAM_EXAMPLES = 100
 # Bounds of the memory that pictures and histograms take: pixels shown, and couplings of RBM posteriors.
 _PIXELS_SHOWN, _COUPLINGS = 2**20, 2**24
-# What a file system may refuse while a run is under way.
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO, errno.EFBIG)
 
 
 def train(
@@ -52,7 +62,9 @@ def train(
     decoder: keras.layers.Layer | None = None,
     likelihood: type[Likelihood] | None = None,
     resume: bool = True,
+    quiet: bool = False,
     say: Callable[[UserError | str], None] = print,
+    interruption: Interruption | None = None,
 ) -> dict[str, Any]:
     """Trains a model, exports the one that is best on validation data, and evaluates it on test data.
 
@@ -64,67 +76,74 @@ def train(
       dataset: of `dvae.make_dataset`, in place of the one that the settings name.
       encoder, decoder, likelihood: in place of the published ones; see `dvae.building.Networks`.
       resume: whether a run that is in `config.log_dir` may go on.
+      quiet: without progress: only the result is said, and what is wrong.
       say: where lines about the run go.
+      interruption: tells of signals that ask the run to save its state and leave.
 
     Returns:
-      The content of `results.json`.
+      The content of `results.json`; nothing in a process that is not the chief.
 
     Raises:
-      UserError: a ValueError that names the argument: the settings do not fit the data or the networks, the folder
-        holds another run, or training diverges.
+      UserError: a ValueError that names the argument: the settings do not fit the data or the networks, or the folder
+        holds another run.
+      DivergenceError: a UserError: a loss, a weight, an evaluation is not finite. The last checkpoint is kept.
+      StorageError: a UserError: the file system refuses to be written to. The last checkpoint is kept.
+      PeerError: a UserError: another process of the training has ended. The last checkpoint is kept.
     """
+
+    def tell(text: str) -> None:
+        if not quiet:
+            say(text)
+
+    replicas = STRATEGIES[config.strategy](config, tell)
+    interruption = interruption or Interruption()
+    replicas.check_batch(config.batch_size)
+    networks = Networks(encoder, decoder, likelihood)
     if dataset is None:
-        dataset = load_dataset(config.dataset, config.data_dir)
+        dataset = load_dataset(
+            config.dataset,
+            config.data_dir,
+            values=likelihood_class(config, networks).values,
+            valid_fraction=config.valid_fraction,
+            test_fraction=config.test_fraction,
+        )
     else:
-        config = dataclasses.replace(config, dataset=dataset.name)
+        config = on_data(config, dataset.name)
     order = BatchOrder(num_examples=len(dataset.train), batch_size=config.batch_size, seed=config.seed)
-    task = TASKS[config.objective](config, dataset, Networks(encoder, decoder, likelihood))
-    with STRATEGIES[config.strategy]().scope():
-        state = task.new_state()  # before the folder is touched: networks may not fit
-        directory = RunDirectory(config.log_dir)
-        with _telling_of_files(directory):
-            directory.open(task, resume=resume, say=say)
-            try:
-                say(describe_run(config, dataset))
-                if directory.results_file.exists():
-                    say("this run is complete; its results:")
-                    results = json.loads(directory.results_file.read_text())
-                else:
-                    run = TrainingRun(task, order, directory, state, say)
-                    run.train()
-                    results = run.finish()
-            finally:
-                directory.release()  # a notebook may try again after an interruption or an error
+    task = TASKS[config.objective](config, dataset, networks)
+    check_memory(task)
+    state = task.new_state()  # before the folder is touched: networks may not fit
+    if not replicas.is_chief:
+        follow(task.trainer(state, replicas), order, interruption)
+        tell("the chief evaluates and writes what was trained")
+        return {}
+    directory = RunDirectory(config.log_dir)
+    with telling_of_files(directory.path):
+        directory.open(task, resume=resume, say=say, num_replicas=replicas.num)
+        try:
+            tell(describe_run(config, dataset, num_replicas=replicas.num))
+            footprint = Footprint.of(task, num_local=len(replicas.devices), num_replicas=replicas.num)
+            tell(footprint.described())
+            if remark := footprint.remark(task):
+                say(remark)
+            for line in unused_fractions(config, dataset):
+                say(line)
+            results = results_of_complete(directory, task.likelihood_of, say)
+            if results is not None:
+                tell("this run is complete; its results:")
+                Leader(task.trainer(state, replicas), interruption).end()
+            else:
+                run = TrainingRun(
+                    task, order, directory, state, say, quiet=quiet, interruption=interruption, replicas=replicas
+                )
+                run.train()
+                results = run.finish()
+        finally:
+            directory.release()  # a notebook may try again after an interruption or an error
     say(describe_results(results, directory.path, likelihood_of=task.likelihood_of))
-    if remark := unknown_error(results, "test_log_z_temperatures"):
+    for remark in cautions(results, OF_TRAINING):
         say(remark)
     return results
-
-
-@contextlib.contextmanager
-def _telling_of_files(directory: RunDirectory) -> Iterator[None]:
-    """One line for what a file system refuses in the midst of a run; nothing that was written before is lost."""
-
-    def refused(where: Any, reason: str) -> UserError:
-        rule = "could not be written ({}); once it can, the same command goes on from the last checkpoint"
-        return UserError(f"{where}: {rule.format(reason)}")
-
-    try:
-        yield
-    except OSError as error:
-        raise refused(error.filename or directory.path, error.strerror or str(error)) from error
-    except tf.errors.OpError as error:
-        reasons = [os.strerror(code) for code in _REFUSALS if os.strerror(code) in str(error)]
-        if not reasons:
-            raise
-        raise refused(directory.path, reasons[0]) from error
-
-
-class _Periodic(NamedTuple):
-    """An action that is due every so many steps, and at the end."""
-
-    every: int
-    action: Callable[[Monitor], None]
 
 
 class TrainingRun:
@@ -136,6 +155,9 @@ class TrainingRun:
       directory: opened for this task.
       state: of the task, new; a checkpoint in the directory is restored into it.
       say: told of checkpoints that cannot be read, and how the final evaluation is made.
+      quiet: without progress.
+      interruption: watched by whoever made it; left out, none ever comes.
+      replicas: this process is their chief; left out, a single one.
     """
 
     def __init__(
@@ -145,18 +167,32 @@ class TrainingRun:
         directory: RunDirectory,
         state: TrainState,
         say: Callable[[str], None] = print,
+        *,
+        quiet: bool = False,
+        interruption: Interruption | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
-        self.task, self.order, self.directory, self.state = task, order, directory, state
-        self.config, self.dataset, self._say = task.config, task.dataset, say
-        self.trainer = task.trainer(state)
+        self.task, self.directory, self.state = task, directory, state
+        self.config, self.dataset, self._say, self._quiet = task.config, task.dataset, say, quiet
         self.draw_settings = DrawSettings(
             temperatures=self.config.valid_temperatures, base=BASES.index(self.config.valid_base)
         )
         self.functions = task.functions(state.model, self.draw_settings)
-        self._compile_seconds: float | None = None
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.checkpoints = Checkpoints(directory.checkpoints, state.checkpoint(seconds=self.seconds))
-        self.checkpoints.restore(say)
+        restored = self.checkpoints.restore(say)
+        if restored is None and directory.metrics_file.exists():
+            say(f"{directory.checkpoints}: holds no checkpoint, so the run begins again at step 0")
+        self._has_evaluated = False
+        self._evaluation_is_due = restored is not None and restored.evaluation_due
+        self._finite_at = self.step  # the last step at which all of the state was known to be
+        trainer = task.trainer(state, replicas)
+        self.stepping = Stepping(trainer, order, _sums(restored, trainer.metrics))
+        self._interruption = interruption or Interruption()
+        self._tell_of_the_last_checkpoint()
+        self._leader = Leader(trainer, self._interruption)
+        with self._told_of_peers():
+            self._leader.state()
 
     @property
     def step(self) -> int:
@@ -166,33 +202,67 @@ class TrainingRun:
     def train(self) -> None:
         """Trains from where the run is to its last step."""
         config = self.config
-        periodic = [
-            _Periodic(config.eval_every, self._evaluate_on_validation),
-            _Periodic(config.checkpoint_every, self._save_checkpoint),
-        ]
-        monitor = Monitor(self.directory, num_steps=config.num_steps, first_step=self.step)
+        monitor = Monitor(
+            self.directory,
+            num_steps=config.num_steps,
+            first_step=self.step,
+            evaluation_due=self._evaluation_is_due,
+            quiet=self._quiet,
+        )
         if self.step:
             monitor.say(f"resuming at step {self.step}")
         else:
             monitor.configuration({n: v for n, v in dataclasses.asdict(config).items() if n not in PLACES})
         try:
-            while self.step < config.num_steps:
-                stops = [
-                    (self.step // every + 1) * every for every in (config.report_every, *(p.every for p in periodic))
-                ]
-                self._report_steps(monitor, min(config.num_steps, *stops) - self.step)
-                for every, action in periodic:
-                    if self.step % every == 0 or self.step == config.num_steps:
-                        action(monitor)
+            with self._told_of_peers():
+                if self._evaluation_is_due:
+                    self._at_stop(monitor, is_saved=True)
+                while self.step < config.num_steps and not self._is_to_leave:
+                    self._train_until(self._next_stop(), monitor)
+                self._leader.end()
         finally:
             monitor.close()
+        self._interruption.obey()
+        if self._leader.was_left:
+            raise left_by_another()
+
+    @property
+    def _is_to_leave(self) -> bool:
+        return self._interruption.wanted or self._leader.was_left
+
+    def _next_stop(self) -> int:
+        config, step = self.config, self.step
+        every = (config.report_every, config.eval_every, config.checkpoint_every)
+        return min(config.num_steps, *((step // steps + 1) * steps for steps in every))
+
+    def _train_until(self, stop: int, monitor: Monitor) -> None:
+        """Trains, and does what is due at the stop; or saves earlier, if a signal asks to leave."""
+        while self.step < stop and not self._is_to_leave:
+            self._call(stop - self.step, monitor)
+        if self.step == stop:
+            self._report(monitor)
+        if self._is_to_leave:
+            self._save(evaluation_due=self.step == stop and self._is_due(self.config.eval_every))
+        else:
+            self._at_stop(monitor)
+
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.num_steps
+
+    def _at_stop(self, monitor: Monitor, *, is_saved: bool = False) -> None:
+        """An evaluation takes minutes, so it begins with a checkpoint, which notes that it is due."""
+        if self._is_due(self.config.eval_every):
+            if not is_saved:
+                self._save(evaluation_due=True)
+            self._evaluate_on_validation(monitor)
+        if self._is_due(self.config.checkpoint_every):
+            self._save()
 
     def finish(self) -> dict[str, Any]:
         """Exports the best model, evaluates what was exported once on test data, writes results and pictures."""
         config, state, directory = self.config, self.state, self.directory
-        if not math.isfinite(state.best_nll):
-            raise UserError("no evaluation was finite, so there is nothing to export", log_dir=str(directory.path))
         origin = {"step": int(state.best_step), "seconds": float(self.seconds)}
+        self._tell(f"exporting the model of step {origin['step']}, the best on validation data")
         with state.best_weights():
             how = pilot.annealing(
                 self.functions,
@@ -204,11 +274,13 @@ class TrainingRun:
             )
         found = how.pilot and how.pilot._asdict()
         if found:
-            self._say(f"pilot: {described_pilot(how.base, how.temperatures, found)}")
+            self._tell(f"pilot: {described_pilot(how.base, how.temperatures, found)}")
         described = {
             "posterior_pilot": found,
             "settings": dataclasses.asdict(config),
             "checksum": self.dataset.checksum,
+            "values": self.dataset.values,
+            "is_named": self.dataset.is_named,
             "likelihood_of": self.task.likelihood_of,
         }
         self.draw_settings.temperatures.assign(how.temperatures)
@@ -218,72 +290,123 @@ class TrainingRun:
             saved_model.save(
                 directory.saved_model, state.model, self.functions, draw_settings, origin=described | origin
             )
+            for remark in state.model.likelihood.remarks():
+                self._say(remark)
         functions = saved_model.load(directory.saved_model).functions
         settings = config.for_test(temperatures=how.temperatures, base=how.base)
         numbers = spread(len(self.dataset.test), settings.num_examples)
         images = self.dataset.test[numbers]
-        evaluation = evaluate(functions, images, settings, progress=True)
+        with self._told_if_diverged():
+            evaluation = evaluate(functions, images, settings, progress=not self._quiet)
         shown = self._pictures(functions, self._num_shown(_PICTURES))
         pictures.save(directory.samples_picture, shown.samples)
         pictures.save(directory.reconstructions_picture, shown.reconstructions)
         context: dict[str, Any] = {"model": config.model, "dataset": config.dataset, "split": "test"}
         context |= {"posterior_pilot": found, "recipe": config.recipe}
-        results = results_with_exact_nll(functions, images, evaluation, numbers=numbers, **context, **origin)
+        results = results_with_exact_nll(
+            functions, images, evaluation, numbers=numbers, progress=not self._quiet, **context, **origin
+        )
         write_table(directory.test_examples, results.of_examples, zip(*results.of_examples.values(), strict=True))
         write_json(directory.results_file, results.content)
         return results.content
 
-    def _report_steps(self, monitor: Monitor, num_steps: int) -> None:
-        """Runs `num_steps` steps and reports the means of their metrics.
+    def _tell(self, text: str) -> None:
+        """Of progress."""
+        if not self._quiet:
+            self._say(text)
 
-        The first step of a process is timed apart: it compiles the graph.
-        """
-        first = self.step
-        indices = self.order.indices(first, num_steps)
-        totals = dict.fromkeys(self.trainer.metrics, 0.0)
-        if self._compile_seconds is None:
-            self._compile_seconds = self._timed_steps(indices[:1], totals)
-            monitor.say(f"compiled in {self._compile_seconds:.1f} s")
+    def _call(self, most: int, monitor: Monitor) -> None:
+        """One call of the graph. The first of a process, of a single step, compiles it, which is timed apart."""
+        first, is_first = self.step, self.stepping.compile_seconds is None
+        count = self.stepping.affordable(most)
+        try:
+            if not self._leader.steps(count):
+                return
+        except PeerError:
+            if self.step != self.checkpoints.newest:
+                self._save()
+            raise
+        if is_first:
+            monitor.say("compiling the training step, which takes a while")
+        else:
+            self._interruption.in_motion()
+        with self._told_if_diverged():
+            self.seconds.assign_add(self.stepping.run(first, count))
+        if is_first:
+            monitor.say(f"compiled in {self.stepping.compile_seconds:.1f} s")
             monitor.start_bar(self.step)
-            indices = indices[1:]
-        elapsed = self._timed_steps(indices, totals)
-        monitor.progress(len(indices))
-        means = {name: total / num_steps for name, total in totals.items()}
-        weights = self.state.model.trainable_variables
-        finite = all(math.isfinite(value) for value in means.values())
-        if not finite or not all(np.isfinite(v.numpy()).all() for v in weights):
-            raise UserError(
-                f"training diverged between steps {first} and {first + num_steps} (a loss or a weight is not finite); "
-                "the last checkpoint is kept; try a lower rate",
-                learning_rate=self.config.learning_rate,
-            )
+        else:
+            monitor.progress(self.step - first)
+
+    def _report(self, monitor: Monitor) -> None:
+        """A line of the means of what the steps since the last line measured."""
+        self._check_state()
+        sums = self.stepping.sums
+        means = {name: total / sums.num_steps for name, total in sums.totals.items()} if sums else {}
         rate = float(self.state.optimizer.learning_rate)
         penalty = float(tf.add_n(self.state.model.losses))
-        seconds_per_step = elapsed / len(indices) if len(indices) else None
-        monitor.scalars(
-            "train",
-            self.step,
-            {**means, "weight_decay": penalty, "learning_rate": rate, "seconds_per_step": seconds_per_step},
-        )
+        further = {"weight_decay": penalty, "learning_rate": rate, "seconds_per_step": self.stepping.seconds_per_step}
+        monitor.scalars("train", self.step, {**means, **further})
+        self.stepping.begin_line()
 
-    def _timed_steps(self, indices: np.ndarray, totals: dict[str, float]) -> float:
-        """Runs a step for each row of `indices [steps, B]`, adds their metrics to `totals`, returns the seconds."""
-        start = time.perf_counter()
-        for name, value in self.trainer.run_steps(tf.constant(indices)).items():
-            totals[name] += float(value)
-        elapsed = time.perf_counter() - start
-        self.seconds.assign_add(elapsed)
-        return elapsed
+    def _check_state(self) -> None:
+        """All that is in a checkpoint must be finite, what is not trained too."""
+        with self._told_if_diverged():
+            if names := self.state.not_finite():
+                shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+                raise DivergenceError(f"{shown} not finite at step {self.step} (finite at step {self._finite_at})")
+        self._finite_at = self.step
 
-    def _save_checkpoint(self, monitor: Monitor) -> None:
-        self.checkpoints.save(self.step)
+    @contextlib.contextmanager
+    def _told_if_diverged(self) -> Iterator[None]:
+        """Says which checkpoint is left, and what to try."""
+        try:
+            yield
+        except DivergenceError as error:
+            newest = self.checkpoints.newest
+            kept = "there is no checkpoint yet" if newest is None else f"the checkpoint of step {newest} is kept"
+            raise DivergenceError(
+                f"training diverged: {error}; {kept}. The same command comes to the same end: try a lower rate or "
+                "larger batches in another log_dir",
+                learning_rate=self.config.learning_rate,
+            ) from error
+
+    @contextlib.contextmanager
+    def _told_of_peers(self) -> Iterator[None]:
+        """Says how to go on."""
+        try:
+            yield
+        except PeerError as error:
+            raise PeerError(f"{error}; {self._how_to_go_on()}", strategy=self.config.strategy) from error
+
+    def _save(self, *, evaluation_due: bool = False) -> None:
+        self._check_state()
+        sums = self.stepping.sums
+        progress = Progress(evaluation_due, sums.num_steps, sums.totals) if sums else Progress(evaluation_due)
+        with self._interruption.saving():
+            self.checkpoints.save(self.step, progress)
+        self._tell_of_the_last_checkpoint()
+
+    def _tell_of_the_last_checkpoint(self) -> None:
+        self._interruption.at_rest(self._how_to_go_on())
+
+    def _how_to_go_on(self) -> str:
+        newest = self.checkpoints.newest
+        if newest is None:
+            return "nothing is saved yet; the same command begins again"
+        return f"the state is saved at step {newest}; the same command goes on from there"
 
     def _evaluate_on_validation(self, monitor: Monitor) -> None:
         start = time.perf_counter()
+        if not self._has_evaluated:
+            monitor.say(f"step {self.step}: compiling the evaluation and evaluating, which takes longer the first time")
+            self._has_evaluated = True
         settings = self.config.for_validation()
         images = self.dataset.valid[spread(len(self.dataset.valid), settings.num_examples)]
-        evaluation = evaluate(self.functions, images, settings)
+        with self._told_if_diverged():
+            evaluation = evaluate(self.functions, images, settings)
         further = self.task.after_evaluation(self.state, evaluation)
+        self._leader.state()
         best = self.state.keep_if_best(evaluation.nll)
         measured: dict[str, float | None] = {name: getattr(evaluation, name) for name in MEASURED}
         seconds = {"training_seconds": float(self.seconds), "evaluation_seconds": time.perf_counter() - start}
@@ -308,3 +431,10 @@ class TrainingRun:
     def _pictures(self, functions: Functions, num: int, latents: tf.Tensor | None = None) -> Pictures:
         originals = self.dataset.valid[spread(len(self.dataset.valid), num)]
         return self.task.pictures(functions, originals, tf.constant([self.config.seed, 0]), latents=latents)
+
+
+def _sums(progress: Progress | None, metrics: Sequence[str]) -> Sums | None:
+    """Of steps since the last line of metrics, which an earlier process has done."""
+    if progress is None or not progress.num_steps or set(progress.totals) != set(metrics):
+        return None
+    return Sums(progress.num_steps, progress.totals, dict.fromkeys(metrics, progress.num_steps))

@@ -12,11 +12,12 @@ from dvae.config import Config
 from dvae.errors import UserError
 from dvae.recipes import RECIPES
 from dvae.settings import rules
+from dvae.settings.left_out import eval_every, run_name
 from dvae.settings.values import check_values
 
 
 def configure(**given: Any) -> Config:
-    """A complete configuration from settings by name; what plays no part in such a run is warned of.
+    """A complete configuration from settings by name; what plays no part in such a run, or needs care, is warned of.
 
         configure(model="pwl", num_groups=4, dataset="digits", log_dir="runs/pwl4")
 
@@ -24,7 +25,7 @@ def configure(**given: Any) -> Config:
       UserError: a ValueError that names the setting: it breaks a rule, or there is none of its name.
     """
     config = complete(given)
-    for line in rules.without_effect(given, config):
+    for line in rules.remarks(given, config):
         warnings.warn(str(line), stacklevel=2)
     return config
 
@@ -54,16 +55,19 @@ def complete(given: Mapping[str, Any]) -> Config:
     values.setdefault("iw_gradient", published.IW_GRADIENT_OF_POSTER if is_of_poster else published.IW_GRADIENT)
     structure = {name: values[name] for name in ("shared_context", "num_groups", "hidden_layers")}
     values.setdefault("beta", published.BETAS[values["model"]].of(values["dataset"], **structure))
-    values.setdefault("eval_every", _eval_every(values["num_steps"]))
+    values.setdefault("eval_every", eval_every(values["num_steps"]))
+    values.setdefault("log_dir", run_name(values))
     config = Config(**values)
     rules.check(config)
     return config
 
 
-def _eval_every(num_steps: int) -> int:
-    if num_steps > published.SHORT_TRAINING:
-        return published.EVAL_EVERY
-    return max(1, num_steps // published.EVALUATIONS_OF_SHORT_TRAINING)
+def on_data(config: Config, name: str) -> Config:
+    """The same on data of another name, which were handed in: a folder that was not chosen is named for them."""
+    chosen = dataclasses.asdict(config)
+    if config.log_dir == run_name(chosen):
+        chosen["log_dir"] = run_name(chosen | {"dataset": name})
+    return Config(**chosen | {"dataset": name})
 
 
 def _defaults() -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from absl import flags
 
 from dvae.errors import UserError
-from dvae.settings.values import field_kind
+from dvae.settings.values import choices, field_kind
 
 _DEFINE = {
     int: flags.DEFINE_integer,
@@ -21,21 +21,21 @@ _DEFINE = {
 }
 
 
-def define(record: type, *, if_left_out: str) -> dict[str, list[str]]:
+def define(record: type, *, if_left_out: str | Mapping[str, str]) -> dict[str, list[str]]:
     """Defines a flag for every field of a record; their names under their groups' headings.
 
     Args:
       record: of `dvae.config`.
-      if_left_out: what a field without a default is then, for its help.
+      if_left_out: what a field without a default is then, for its help; of each by its name, where they differ.
     """
     groups: dict[str, list[str]] = {}
     for field, kind in _fields(record):
         text = field.metadata["help"]
-        choices = field.metadata.get("choices")
-        text += f": {' | '.join(choices)}" if choices else ""
+        text += f": {' | '.join(names)}" if (names := choices(field)) else ""
         default = field.default
         if default is dataclasses.MISSING:
-            text, default = f"{text}; if left out, {if_left_out}", None
+            then = if_left_out if isinstance(if_left_out, str) else if_left_out[field.name]
+            text, default = f"{text}; if left out, {then}", None
         if kind is tuple and default is not None:
             default = ",".join(f"{number:g}" for number in default)
         _DEFINE[kind](field.name, default, text, allow_override=True)  # absl.logging has a --log_dir of its own
@@ -48,10 +48,18 @@ def define_model() -> dict[str, list[str]]:
     text = flags.DEFINE_string
     text("log_dir", None, "folder of a finished run", allow_override=True)  # absl.logging has a --log_dir of its own
     text("saved_model", None, "folder of an exported model (instead of --log_dir)")
-    text("dataset", None, "data set or path of an .npz file; if left out, the one the model was trained on")
-    text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
+    text("dataset", None, "data set or path of its file or folder; if left out, the one the model was trained on")
+    text("data_dir", None, "folder of the data files; if left out, that of the run in --log_dir, or data")
     text("split", "test", "train | valid | test")
     return {"Model": ["log_dir", "saved_model"], "Data": ["dataset", "data_dir", "split"]}
+
+
+def define_run() -> dict[str, list[str]]:
+    """Defines the flags by which a run's trained model is given, and where its data are; their names under headings."""
+    text = flags.DEFINE_string
+    text("log_dir", None, "folder of a run", allow_override=True)
+    text("data_dir", None, "folder of the data files; if left out, the one the model was trained with")
+    return {"Model": ["log_dir"], "Data": ["data_dir"]}
 
 
 def given(record: type) -> dict[str, Any]:

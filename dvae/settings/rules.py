@@ -6,19 +6,21 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from dvae.config import Config, EvaluationSettings
+from dvae.config import DIMOD, Config, EvaluationSettings
 from dvae.errors import UserError
 from dvae.evaluation.enumeration import ENUMERABLE_LATENTS
+from dvae.prior_samplers import PRIOR_SAMPLERS, prior_sampler
 from dvae.settings.values import check_values
-from dvae.systems import PRIOR_SAMPLERS, SYSTEMS
+from dvae.systems import STRATEGIES, SYSTEMS
 from dvae.tasks import TASKS
 
 # What decides which settings play a part, each with its other values.
 _DECIDING: dict[str, Iterable[Any]] = {
     "model": SYSTEMS,
-    "prior_sampler": PRIOR_SAMPLERS,
+    "prior_sampler": (*PRIOR_SAMPLERS, DIMOD),
     "hidden_layers": (0, 1),
     "objective": TASKS,
+    "strategy": STRATEGIES,
 }
 
 
@@ -53,6 +55,13 @@ def check(config: Config) -> None:
         )
     if config.num_latents % (2 * num_groups):
         raise UserError(f"must be divisible by 2 * num_groups ({2 * num_groups})", num_latents=config.num_latents)
+    if task.has_prior and not prior_sampler(config).compiled and config.strategy != "one":
+        raise UserError(
+            "is called as Python, and would draw another population on every device; must be one of TensorFlow's own "
+            "with {strategy}",
+            mentions={"strategy": config.strategy},
+            prior_sampler=config.prior_sampler,
+        )
 
 
 def check_evaluation(settings: EvaluationSettings) -> None:
@@ -67,6 +76,19 @@ def check_evaluation(settings: EvaluationSettings) -> None:
             mentions={"flattening": factors},
             num_samples=settings.num_samples,
         )
+    if settings.example_error is not None and not settings.true_posterior_temperatures:
+        raise UserError(
+            "must be at least 1 with {example_error}",
+            mentions={"example_error": settings.example_error},
+            true_posterior_temperatures=settings.true_posterior_temperatures,
+        )
+
+
+def remarks(given: Iterable[str], config: Config) -> list[UserError]:
+    """What a user should know of such a run before it starts, a line each. Not raised: it harms nothing."""
+    lines = without_effect(given, config)
+    remark = prior_sampler(config).remark if TASKS[config.objective].has_prior else None
+    return [*lines, UserError(remark, prior_sampler=config.prior_sampler)] if remark else lines
 
 
 def without_effect(given: Iterable[str], config: Config) -> list[UserError]:

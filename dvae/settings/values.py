@@ -23,6 +23,12 @@ def check_values(record: type, values: Mapping[str, Any]) -> None:
             _check_value(field, values[field.name], hints[field.name])
 
 
+def choices(field: dataclasses.Field) -> tuple[str, ...]:
+    """The names that a field takes; none where it takes anything."""
+    names = field.metadata.get("choices", ())
+    return names() if callable(names) else names
+
+
 def field_kind(hint: Any) -> tuple[type, bool]:
     """The type of a field, and whether it may be None."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -38,9 +44,9 @@ def _check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
     if not (is_integer and kind in (int, float)) and type(value) is not kind:
         raise UserError(f"must be {_KINDS[kind]}", **{name: value})
     shown = {name: value}
-    choices = field.metadata.get("choices")
-    if choices and value not in choices:
-        raise UserError(f"must be one of {', '.join(choices)}", **shown)
+    names, prefix = choices(field), field.metadata.get("prefix")
+    if names and value not in names and not (prefix and value.startswith(prefix) and value != prefix):
+        raise UserError(f"must be one of {', '.join(names)}", **shown)
     for number in value if kind is tuple else [value]:
         if isinstance(number, int | float):
             _check_bounds(field, number, shown)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
+import dvae.quiet  # noqa: F401  (before TensorFlow; workers, which load none, load this package without this file)
 from dvae import cluster
 from dvae.config import Config
 from dvae.errors import UserError

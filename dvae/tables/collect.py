@@ -11,6 +11,7 @@ import numpy as np
 
 from dvae import figures
 from dvae.files import read_table, write_table, write_text
+from dvae.tables.paired import difference
 from dvae.tables.plan import Run
 from dvae.tables.rows import Row
 
@@ -58,10 +59,10 @@ def collected(chosen: Sequence[Row], runs_of: Callable[[Row], Mapping[int, Run]]
         values = {seed: value for seed, value in measured.items() if value is not None}
         errors = [results[seed].get("nll_standard_error") for seed in values]
         reference = _reference_of(row, chosen)
-        difference = _paired(runs, runs_of(reference)) if reference is not None and split == "test" else None
+        paired = _paired(runs, runs_of(reference)) if reference is not None and split == "test" else None
         known = [error for error in errors if error is not None]
         found[place] = Measured(
-            tuple(values.values()), float(np.mean(known)) if known else None, *(difference or (None, None))
+            tuple(values.values()), float(np.mean(known)) if known else None, *(paired or (None, None))
         )
     return found
 
@@ -83,16 +84,9 @@ def _reference_of(row: Row, chosen: Sequence[Row]) -> Row | None:
 
 
 def _paired(runs: Mapping[int, Run], references: Mapping[int, Run]) -> tuple[float, float] | None:
-    """Mean NLL difference and its standard error over the examples, each averaged over the seeds."""
-    differences = []
-    for seed in runs.keys() & references.keys():
-        ours, theirs = (_nll_of_examples(run) for run in (runs[seed], references[seed]))
-        if ours and ours.keys() == theirs.keys():
-            differences.append([ours[example] - theirs[example] for example in sorted(ours)])
-    if not differences or len(differences[0]) < 2:
-        return None
-    of_examples = np.mean(differences, axis=0)
-    return float(of_examples.mean()), float(of_examples.std(ddof=1) / np.sqrt(len(of_examples)))
+    """Of the NLL, over the seeds that both have."""
+    both = runs.keys() & references.keys()
+    return difference((_nll_of_examples(runs[seed]), _nll_of_examples(references[seed])) for seed in both)
 
 
 def _nll_of_examples(run: Run) -> dict[float, float]:

@@ -59,13 +59,19 @@ class Run(NamedTuple):
         try:
             with (self.folder / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - 4000))
-                lines = file.read().decode().splitlines()
+                lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return 0
         for line in reversed(lines):
             try:
                 return int(json.loads(line)["step"])
-            except (ValueError, KeyError, TypeError):  # the first line may be cut, the last half written
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                OverflowError,
+                RecursionError,
+            ):  # cut, half written
                 continue
         return 0
 
@@ -122,6 +128,8 @@ def name_of(config: Config) -> str:
     """A run in short: what tells the rows of all tables apart."""
     usual = {field.name: field.default for field in dataclasses.fields(Config)}
     parts = [config.dataset, config.model, str(config.num_latents)]
+    if config.likelihood != usual["likelihood"]:
+        parts.append(config.likelihood)
     if config.model != "dvaess":
         parts.append(f"{config.num_groups}groups" + ("" if config.shared_context else "-own_context"))
     if config.objective != "elbo" or config.num_samples > 1:

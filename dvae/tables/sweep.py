@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import tqdm
-
+from dvae.bars import progress_bar
 from dvae.tables.jobs import work
 from dvae.tables.plan import Run
 
@@ -41,7 +40,7 @@ def run_all(runs: Sequence[Run], client: Client, *, say: Callable[[str], None] =
     }
     failed: dict[str, str] = {}
     total = sum(run.config.num_steps for run in runs)
-    with tqdm.tqdm(total=total, desc=f"{len(runs)} runs", unit=" steps") as bar:
+    with progress_bar(total=total, desc=f"{len(runs)} runs", unit=" steps") as bar:
         while futures:
             with contextlib.suppress(TimeoutError):
                 wait(list(futures), timeout=_LOOK_EVERY, return_when="FIRST_COMPLETED")

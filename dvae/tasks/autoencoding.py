@@ -8,8 +8,9 @@ import tensorflow as tf
 from dvae import pictures
 from dvae.building import build_autoencoder
 from dvae.config import Config
+from dvae.data import Dataset
 from dvae.evaluation.estimates import Evaluation
-from dvae.evaluation.signatures import DrawSettings, Functions, autoencoder_functions
+from dvae.evaluation.signatures import DrawSettings, Functions, autoencoder_functions, means
 from dvae.systems import SYSTEMS, training_objective
 from dvae.tasks.task import Pictures, Task, described_samples, described_system
 from dvae.training.losses import AutoencodingLoss
@@ -38,19 +39,20 @@ class Autoencoding(Task):
         return f"{described_system(config)}, trained on the {bound}, {described_samples(config)}"
 
     def new_model(self) -> DiscreteVAE:
-        return build_autoencoder(self.config, self.dataset.mean_pixel, self.networks)
+        return build_autoencoder(self.config, self.dataset.train, self.networks)
 
     def chain_units(self, model: DiscreteVAE) -> int:
         return model.posterior.chain_units
 
-    def loss(self, model: DiscreteVAE) -> AutoencodingLoss:
-        return AutoencodingLoss(self.config, model, training_objective(self.config, model.posterior))
+    def loss(self, model: DiscreteVAE, *, synchronised: bool = False) -> AutoencodingLoss:
+        objective = training_objective(self.config, model.posterior)
+        return AutoencodingLoss(self.config, model, objective, synchronised=synchronised)
 
     def functions(self, model: DiscreteVAE, settings: DrawSettings) -> Functions:
         return autoencoder_functions(model, settings)
 
     def pictures(self, functions, originals, seed, *, latents=None):
-        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed, latents)
+        return generated_and_reconstructed(functions, originals, self.dataset, seed, latents)
 
     def latents_at_hand(self, state, num, seed):
         return particles(state, num, seed)
@@ -67,20 +69,20 @@ class Autoencoding(Task):
 def generated_and_reconstructed(
     functions: Functions,
     originals: np.ndarray,
-    image_shape: tuple[int, int] | None,
+    dataset: Dataset,
     seed: tf.Tensor,
     latents: tf.Tensor | None,
 ) -> Pictures:
     """Examples that the model draws, and `originals [n, D]` beside their reconstructions; see `Task.pictures`."""
     if latents is None:
-        samples = functions["generate"](num_samples=tf.constant(2 * len(originals)), seed=seed)["probabilities"]
+        samples = means(functions["generate"](num_samples=tf.constant(2 * len(originals)), seed=seed))
     else:
-        samples = functions["render"](z=latents)["probabilities"]
-    reconstructions = functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed)["probabilities"]
-    pairs = pictures.beside(originals, reconstructions.numpy())
+        samples = means(functions["render"](z=latents))
+    reconstructions = means(functions["reconstruct"](x=tf.constant(originals, tf.float32), seed=seed))
+    pairs, grey, shape = pictures.beside(originals, reconstructions), dataset.grey_levels, dataset.image_shape
     return Pictures(
-        samples=pictures.grid(samples.numpy(), image_shape),
-        reconstructions=pictures.grid(pairs, image_shape, columns=min(len(originals), pictures.COLUMNS)),
+        samples=pictures.grid(grey(samples), shape),
+        reconstructions=pictures.grid(grey(pairs), shape, columns=min(len(originals), pictures.COLUMNS)),
     )
 
 

@@ -12,7 +12,7 @@ from dvae.building import PUBLISHED_NETWORKS, Networks, build_conditional_model
 from dvae.config import Config
 from dvae.data import Dataset
 from dvae.data.observed import observed_part
-from dvae.evaluation.signatures import DrawSettings, Functions, prediction_functions
+from dvae.evaluation.signatures import DrawSettings, Functions, means, prediction_functions
 from dvae.systems import SYSTEMS
 from dvae.tasks.task import Pictures, Task, described_samples, described_system
 from dvae.training.losses import PredictionLoss
@@ -57,13 +57,13 @@ class StructuredPrediction(Task):
         return self.config.num_samples * self.config.num_replicates
 
     def new_model(self) -> ConditionalModel:
-        mean_observed, mean_target = (self.dataset.mean_pixel[numbers] for numbers in self.part)
-        return build_conditional_model(self.config, mean_observed, mean_target, self.networks)
+        observed, target = (self.dataset.train[:, numbers] for numbers in self.part)
+        return build_conditional_model(self.config, observed, target, self.networks)
 
     def chain_units(self, model: ConditionalModel) -> int:
         return model.posterior.chain_units
 
-    def loss(self, model: ConditionalModel) -> PredictionLoss:
+    def loss(self, model: ConditionalModel, *, synchronised: bool = False) -> PredictionLoss:
         system = SYSTEMS[self.config.model]
         return PredictionLoss(
             self.config,
@@ -71,6 +71,7 @@ class StructuredPrediction(Task):
             self.part,
             negative_entropy=system.negative_entropy,
             log_law=system.log_law if self.config.term_1 else None,
+            synchronised=synchronised,
         )
 
     def functions(self, model: ConditionalModel, settings: DrawSettings) -> Functions:
@@ -79,9 +80,11 @@ class StructuredPrediction(Task):
     def pictures(self, functions, originals, seed, *, latents=None):
         observed = tf.constant(originals[:, self.part.observed], tf.float32)
         predicted = functions["predict"](observed=observed, num_samples=tf.constant(_LATENTS), seed=seed)
+        grey = self.dataset.grey_levels
+        originals = grey(originals)
         given = self._completed(originals, np.full([len(originals), len(self.part.target)], 0.5))
-        likely = self._completed(originals, predicted["probabilities"].numpy())
-        drawn = [self._completed(originals, sample) for sample in predicted["samples"][:_COMPLETIONS].numpy()]
+        likely = self._completed(originals, grey(means(predicted)))
+        drawn = [self._completed(originals, grey(sample)) for sample in predicted["samples"][:_COMPLETIONS].numpy()]
         shape, columns = self.dataset.image_shape, min(len(originals), pictures.COLUMNS)
         first = [examples[:columns] for examples in (given, *drawn, originals)]
         return Pictures(

@@ -8,20 +8,29 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from dvae.building import PUBLISHED_NETWORKS, Networks
-from dvae.config import Config
+from dvae.building import PUBLISHED_NETWORKS, Networks, likelihood_class
+from dvae.config import LIKELIHOODS, Config
 from dvae.data import Dataset
+from dvae.errors import UserError
 from dvae.evaluation.estimates import Evaluation
 from dvae.evaluation.signatures import DrawSettings, Functions
-from dvae.systems import PRIOR_SAMPLERS, SYSTEMS
+from dvae.prior_samplers import prior_sampler, prior_sampler_reads
+from dvae.published import ORIGINS
+from dvae.systems import SYSTEMS
 from dvae.training.losses import Loss
 from dvae.training.prior_sampler import PriorSampler
+from dvae.training.replicas import Replicas
+from dvae.training.step import Step
 from dvae.training.train_state import TrainState
 from dvae.training.trainer import Trainer, new_optimizer, state_seed
+from models.networks import synchronise
 
-# The settings that play a part in every run; in those with a prior; in those with an approximate posterior.
+# The settings that play a part in every run; with a prior; by strategy; with an approximate posterior.
 _ALWAYS = frozenset(
     {
+        "likelihood",
+        "valid_fraction",
+        "test_fraction",
         "objective",
         "recipe",
         "num_latents",
@@ -45,6 +54,7 @@ _ALWAYS = frozenset(
 )
 _OF_PRIOR = frozenset(
     {
+        "prior_spins",
         "prior_sampler",
         "num_particles",
         "prior_sweeps",
@@ -53,6 +63,11 @@ _OF_PRIOR = frozenset(
         "test_log_z_temperatures",
     }
 )
+_OF_STRATEGY = {
+    "one": frozenset(),
+    "mirrored": frozenset({"num_devices", "batch_norm_statistics"}),
+    "multi_worker": frozenset({"batch_norm_statistics"}),
+}
 _OF_POSTERIOR = frozenset({"model", "num_groups", "beta", "num_samples", "valid_samples", "test_samples"})
 
 
@@ -90,13 +105,23 @@ class Task(abc.ABC):
 
     def __init__(self, config: Config, dataset: Dataset, networks: Networks = PUBLISHED_NETWORKS) -> None:
         self.config, self.dataset, self.networks = config, dataset, networks
+        if networks.likelihood is not None and config.likelihood != LIKELIHOODS[0]:
+            name = networks.likelihood.__name__
+            raise UserError(f"must be left out where {name} is handed in", likelihood=config.likelihood)
+        wanted = likelihood_class(config, networks).values
+        if dataset.values != wanted:
+            raise UserError(
+                f'is of values="{dataset.values}", the likelihood takes "{wanted}": make it with values="{wanted}"',
+                dataset=dataset.name,
+            )
 
     @classmethod
     def reads(cls, config: Config) -> frozenset[str]:
         """Names of the settings that play a part in a run of this task, given these."""
         names = _ALWAYS | ({"hidden_units"} if config.hidden_layers else frozenset())
+        names |= _OF_STRATEGY[config.strategy]
         if cls.has_prior:
-            names |= _OF_PRIOR | PRIOR_SAMPLERS[config.prior_sampler](config).reads
+            names |= _OF_PRIOR | prior_sampler_reads(config)
         if cls.has_posterior:
             names |= _OF_POSTERIOR | SYSTEMS[config.model].reads
         return names
@@ -129,8 +154,8 @@ class Task(abc.ABC):
         """Units of the chain that is kept for each example; 0 for none."""
 
     @abc.abstractmethod
-    def loss(self, model: Any) -> Loss:
-        """What training minimises."""
+    def loss(self, model: Any, *, synchronised: bool = False) -> Loss:
+        """What training minimises; `synchronised`: batch normalisation uses statistics of all replicas."""
 
     @abc.abstractmethod
     def functions(self, model: Any, settings: DrawSettings) -> Functions:
@@ -144,7 +169,7 @@ class Task(abc.ABC):
 
         Args:
           functions: of the model.
-          originals: binary, `[n, D]`.
+          originals: examples, `[n, D]`.
           seed: int32 `[2]`.
           latents: of the prior, `[m, units]`, to be shown; None for draws of the best kind, by annealing.
         """
@@ -180,20 +205,51 @@ class Task(abc.ABC):
             seed=state_seed(config),
         )
 
-    def trainer(self, state: TrainState) -> Trainer:
-        """What changes the state."""
-        return Trainer(
-            self.config, self.dataset, state, loss=self.loss(state.model), prior_sampler=self._prior_sampler()
-        )
+    def trainer(self, state: TrainState, replicas: Replicas | None = None) -> Trainer:
+        """What changes the state.
+
+        Args:
+          state: of the first local replica; the others', which `Trainer.share_state` fills, are made here.
+          replicas: left out, a single one.
+
+        Raises:
+          UserError: a network that was handed in is needed more than once.
+        """
+        replicas, steps = replicas or Replicas(), []
+        synchronised = replicas.num > 1 and self.config.batch_norm_statistics == "synchronised"
+        failures: list[Exception] = []
+        if len(replicas.devices) > 1 and (self.networks.encoder or self.networks.decoder):
+            raise UserError(
+                "must be one, or multi_worker with one device a process, where a network is handed in: every device "
+                "needs a copy of its own",
+                strategy=self.config.strategy,
+            )
+        for number, device in enumerate(replicas.devices):
+            with tf.device(device):
+                of_device = self.new_state() if number else state
+                if synchronised:
+                    synchronise(of_device.model)
+                step = Step(
+                    self.config,
+                    self.dataset,
+                    of_device,
+                    loss=self.loss(of_device.model, synchronised=synchronised),
+                    prior_sampler=self._prior_sampler(),
+                    replicas=replicas,
+                    number=number,
+                    failed=failures.append,
+                )
+            steps.append(step)
+        return Trainer(self.config, steps, replicas=replicas, failures=failures)
 
     def _prior_sampler(self) -> PriorSampler | None:
-        return PRIOR_SAMPLERS[self.config.prior_sampler](self.config) if self.has_prior else None
+        return prior_sampler(self.config) if self.has_prior else None
 
 
 def described_system(config: Config) -> str:
     """A model with an approximate posterior, in words."""
     groups = f", {config.num_groups} groups" if config.num_groups > 1 else ""
-    return f"{SYSTEMS[config.model].title} with {config.num_latents} latents{groups}"
+    return f"{ORIGINS[config.model].title} with {config.num_latents} latents{groups}"
 
 
 def described_samples(config: Config) -> str:

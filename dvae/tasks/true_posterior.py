@@ -37,19 +37,19 @@ class TruePosterior(Task):
         )
 
     def new_model(self) -> GenerativeModel:
-        return build_generative_model(self.config, self.dataset.mean_pixel, self.networks)
+        return build_generative_model(self.config, self.dataset.train, self.networks)
 
     def chain_units(self, model: GenerativeModel) -> int:
         return self.config.num_latents
 
-    def loss(self, model: GenerativeModel) -> CompleteDataLoss:
-        return CompleteDataLoss(self.config, model)
+    def loss(self, model: GenerativeModel, *, synchronised: bool = False) -> CompleteDataLoss:
+        return CompleteDataLoss(self.config, model, synchronised=synchronised)
 
     def functions(self, model: GenerativeModel, settings: DrawSettings) -> Functions:
         return markov_chain_functions(model)
 
     def pictures(self, functions, originals, seed, *, latents=None):
-        return generated_and_reconstructed(functions, originals, self.dataset.image_shape, seed, latents)
+        return generated_and_reconstructed(functions, originals, self.dataset, seed, latents)
 
     def latents_at_hand(self, state, num, seed):
         return particles(state, num, seed)

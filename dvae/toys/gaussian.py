@@ -19,9 +19,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from dvae import figures
+from dvae.bars import progress_bar
 from dvae.config import setting
 from dvae.files import write_table
 from dvae.toys import command
@@ -221,7 +221,7 @@ def experiment(settings: Settings, folder: Path) -> None:
     """All estimators: table, figure, and a line for each."""
     figures.new_figure(width=1, height=1)  # matplotlib is missed before the work and not after it
     fits = {}
-    for estimator in tqdm.tqdm(estimators(), desc="fitting", unit=" estimators"):
+    for estimator in progress_bar(estimators(), desc="fitting", unit=" estimators"):
         fits[estimator.name] = fit(estimator, settings)
     rows = [
         (name, iteration, number, kl, variance)

@@ -19,9 +19,9 @@ import keras
 import numpy as np
 import scipy.optimize
 import tensorflow as tf
-import tqdm
 
 from dvae import figures
+from dvae.bars import progress_bar
 from dvae.config import setting
 from dvae.files import write_table
 from dvae.toys import command
@@ -220,7 +220,7 @@ def experiment(settings: Settings, folder: Path) -> None:
     mixture = Mixture.drawn(version, settings.seed)
     least = least_divergence(version, mixture) if 2 * version.side <= _MOST_UNITS_OF_SEARCH else None
     fits = {}
-    for estimator in tqdm.tqdm(estimators(PiecewiseLinear(settings.beta)), desc="fitting", unit=" estimators"):
+    for estimator in progress_bar(estimators(PiecewiseLinear(settings.beta)), desc="fitting", unit=" estimators"):
         fits[estimator.name] = fit(estimator, mixture, settings)
     rows = [
         (name, iteration, number, kl, least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from models.generative import GenerativeModel
 from models.posterior import Posterior
 from samplers.log_partition import log_z_with_gradient
 from samplers.rbm import RBM
+from samplers.tracing import plain
 
 
 class PriorParticles(NamedTuple):
@@ -36,6 +38,8 @@ class PriorParticles(NamedTuple):
 
 class Loss(abc.ABC):
     """What is minimised in a step. The pieces that it is composed of are compiled when it is made.
+
+    With `synchronised` batch normalisation those with networks in them are not.
 
     Attributes:
       metrics: names of what is measured, float32 scalars.
@@ -88,18 +92,22 @@ class TrainingObjective(NamedTuple):
 class AutoencodingLoss(Loss):
     """Algorithm 1 of [DVAE##], its directed counterpart, and both with importance weights."""
 
-    def __init__(self, config: Config, model: DiscreteVAE, objective: TrainingObjective) -> None:
+    def __init__(
+        self, config: Config, model: DiscreteVAE, objective: TrainingObjective, *, synchronised: bool = False
+    ) -> None:
         self._config, self._model, self._objective = config, model, objective
         self.metrics = (*objective.metrics, "kl_weight")
         self.encoder = model.posterior
         self.has_two_losses = objective.has_two_losses
+        network = _network(synchronised=synchronised)
+        sampling = network if model.posterior.has_sampling_networks else compiled
         # Encoder and sweeps are two pieces: in one, XLA would compute the gradient of the couplings, which the sweeps
         # make and batch normalisation uses three times, three times over.
-        self._encode = compiled(model.posterior.encode, autograph=True)
-        self._sample_relaxed = _relaxed_sampler(model.posterior)
-        self._log_prob = compiled(model.likelihood.log_prob, autograph=True)
+        self._encode = network(model.posterior.encode)
+        self._sample_relaxed = _relaxed_sampler(model.posterior, sampling)
+        self._log_prob = network(model.likelihood.log_prob)
         self._log_z = compiled(log_z_with_gradient)
-        self._divergence = compiled(objective.divergence)
+        self._divergence = sampling(objective.divergence)
 
     def objective(self, x, chains, prior, *, step, seed):
         """`-mean [log p(x | zeta) - kl_weight * divergence]`, or with importance weights.
@@ -139,12 +147,16 @@ class PredictionLoss(Loss):
         *,
         negative_entropy: Callable[..., tf.Tensor],
         log_law: Callable[..., tf.Tensor] | None = None,
+        synchronised: bool = False,
     ) -> None:
         self._config, self._part = config, part
         self.encoder = model.posterior
-        self._encode = compiled(model.posterior.encode, autograph=True)
-        self._sample_relaxed = _relaxed_sampler(model.posterior)
-        self._log_prob = compiled(model.likelihood.log_prob, autograph=True)
+        network = _network(synchronised=synchronised)
+        self._encode = network(model.posterior.encode)
+        self._sample_relaxed = _relaxed_sampler(
+            model.posterior, network if model.posterior.has_sampling_networks else compiled
+        )
+        self._log_prob = network(model.likelihood.log_prob)
         self._negative_entropy = compiled(negative_entropy)
         self._log_law = compiled(log_law) if log_law else None
 
@@ -180,10 +192,10 @@ class CompleteDataLoss(Loss):
 
     metrics = objectives.COMPLETE_DATA_METRICS
 
-    def __init__(self, config: Config, model: GenerativeModel) -> None:
+    def __init__(self, config: Config, model: GenerativeModel, *, synchronised: bool = False) -> None:
         self._config, self._model = config, model
         self._sweeps = compiled(model.posterior_sweeps, autograph=True)
-        self._joint_terms = compiled(model.joint_terms, autograph=True)
+        self._joint_terms = _network(synchronised=synchronised)(model.joint_terms)
         self._log_z = compiled(log_z_with_gradient)
 
     def move_chains(self, x, chains, seed):
@@ -195,13 +207,21 @@ class CompleteDataLoss(Loss):
         return objectives.complete_data(*self._joint_terms(x, chains, log_z, training=True)), chains
 
 
-def _relaxed_sampler(posterior: Posterior) -> Callable[..., Any]:
-    """`posterior.sample_relaxed`, compiled; the encoding goes around the compiled piece, which would copy it."""
+def _network(*, synchronised: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What makes a piece of a function with batch normalisation in it, trained.
+
+    Where that is synchronised, the piece has reductions over replicas in it, and XLA cannot compile it.
+    """
+    return plain if synchronised else functools.partial(compiled, autograph=True)
+
+
+def _relaxed_sampler(posterior: Posterior, piece_of: Callable[..., Any]) -> Callable[..., Any]:
+    """`posterior.sample_relaxed` as a piece; the encoding goes around a compiled one, which would copy it."""
 
     def without_encoding(encoding: Any, **given: Any) -> Any:
         return posterior.sample_relaxed(encoding, **given)._replace(encoding=())
 
-    piece = compiled(without_encoding)
+    piece = piece_of(without_encoding)
 
     def sample_relaxed(encoding: Any, **given: Any) -> Any:
         return piece(encoding, **given)._replace(encoding=encoding)

@@ -78,6 +78,34 @@ class TrainState:
             **others,
         )
 
+    def variables(self) -> list[tf.Variable]:
+        """What replicas must have the same of: all that a step reads or changes."""
+        weights = [variable.value for variable in self._variables.values()]
+        optimizer = list(self._optimizer_variables().values())
+        return [*weights, *optimizer, self.global_step, self.chains.table, *self._prior_variables]
+
+    def moving_averages(self) -> list[tf.Variable]:
+        """Of the model's layers: what changes in a step and is not trained."""
+        averages = [variable.value for variable in self._variables.values() if not variable.trainable]
+        return [average for average in averages if average.dtype.is_floating]
+
+    def not_finite(self) -> list[str]:
+        """Names of what has a NaN or an infinity in it, moving averages and moments too.
+
+        The best NLL is infinite until there is one.
+        """
+        checked = {f"weights/{path}": variable.value for path, variable in self._variables.items()}
+        checked |= {f"optimizer/{name}": variable for name, variable in self._optimizer_variables().items()}
+        checked |= {f"best_weights/{path}": variable for path, variable in self._best.items()}
+        checked |= {f"prior/{number}": variable for number, variable in enumerate(self._prior_variables)}
+        floats = {name: variable for name, variable in checked.items() if variable.dtype.is_floating}
+        are_finite = self._are_finite(list(floats.values())).numpy()
+        return [name for name, is_finite in zip(floats, are_finite, strict=True) if not is_finite]
+
+    @tf.function(autograph=False)
+    def _are_finite(self, variables: list[tf.Variable]) -> tf.Tensor:
+        return tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
+
     def _optimizer_variables(self) -> dict[str, tf.Variable]:
         """Moments by the path of the weight they are of; the optimiser's own variables by their names."""
         paths = {id(variable): path for path, variable in self._variables.items()}

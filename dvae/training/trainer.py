@@ -1,26 +1,23 @@
-"""Training steps, and the inner loop: a graph of many steps."""
+"""The inner loop of training: a graph of many steps, of all replicas of this process."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, NoReturn
 
 import keras
 import tensorflow as tf
 
-from dvae.compiling import compiled
 from dvae.config import Config
-from dvae.data import Dataset
+from dvae.errors import UserError
 from dvae.published import ADAM_EPSILON
 from dvae.training import schedules
-from dvae.training.losses import Loss, PriorParticles
-from dvae.training.objectives import Objective
-from dvae.training.prior_sampler import PriorSampler
-from dvae.training.train_state import TrainState
-from samplers import random
+from dvae.training.replicas import Replicas
+from dvae.training.step import Step
 from samplers.tracing import plain
 
-# Streams of random numbers that belong to a run's seed: (run seed, stream) is an int32[2] seed.
-_STATE_STREAM, _STEP_STREAM = 1, 2
+# A stream of random numbers that belongs to a run's seed: (run seed, stream) is an int32[2] seed.
+_STATE_STREAM = 1
 
 
 def state_seed(config: Config) -> tf.Tensor:
@@ -36,124 +33,100 @@ def new_optimizer(config: Config, model: keras.Model) -> keras.optimizers.Optimi
     return optimizer
 
 
-class StepSeeds(NamedTuple):
-    """The seeds of one step, named for their consumers."""
+class Sums(NamedTuple):
+    """What a number of steps measured, by name.
 
-    binarization: tf.Tensor
-    prior: tf.Tensor
-    posterior: tf.Tensor
+    Attributes:
+      num_steps: how many there were.
+      totals: sums over them, of float32.
+      finite_steps: for how many of them the sum stayed finite; all of them, or it is the next one that was not.
+    """
 
-    @classmethod
-    def of(cls, run_seed: int, step: tf.Tensor) -> StepSeeds:
-        step_seed = random.fold_in(tf.constant([run_seed, _STEP_STREAM]), tf.cast(step, tf.int32))
-        return cls(*random.split(step_seed, len(cls._fields)))
+    num_steps: int
+    totals: Mapping[str, float]
+    finite_steps: Mapping[str, int]
 
 
 class Trainer:
-    """Runs training steps on the device.
+    """Runs training steps on the devices of this process.
 
     Args:
       config: validated.
-      dataset: its training split stays in memory in its own type.
-      state: what the steps change.
-      loss: of the model in `state`.
-      prior_sampler: of the model's prior; None if it has none.
+      steps: of each local replica, each made on its device.
+      replicas: all of them.
+      failures: what a sampler that runs in Python has raised, filled by the steps.
 
     Attributes:
+      state: of the first local replica; all have the same bits.
       metrics: names of what a step returns, float32 scalars.
     """
 
-    def __init__(
-        self, config: Config, dataset: Dataset, state: TrainState, *, loss: Loss, prior_sampler: PriorSampler | None
-    ) -> None:
-        self.config = config
-        self.state = state
-        self._loss = loss
-        self.metrics = loss.metrics
-        self._prior_step = prior_sampler.step if prior_sampler is not None else None
-        if prior_sampler is not None:
-            self.metrics += tuple(f"prior_{name}" for name in prior_sampler.info)
-        self._encoder_variables = loss.encoder.trainable_variables if loss.encoder else []
-        numbers = set(map(id, self._encoder_variables))
-        self._generator_variables = [v for v in state.model.trainable_variables if id(v) not in numbers]
-        self._update = compiled(self._decay_and_apply)
-        self._examples = tf.constant(dataset.train)
-        self._dynamic = dataset.dynamic
+    def __init__(self, config: Config, steps: Sequence[Step], *, replicas: Replicas, failures: list[Exception]) -> None:
+        self.config, self.replicas = config, replicas
+        self._steps, self._failures = steps, failures
+        self.state, self.metrics = steps[0].state, steps[0].metrics
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
-    def run_steps(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One step for each row of `indices [steps, B]`; the *sums* over the steps of what `step` returns."""
-        totals = {name: tf.constant(0.0) for name in self.metrics}
-        for row in tf.range(tf.shape(indices)[0]):
-            index = tf.ensure_shape(indices[row], [self.config.batch_size])
-            seeds = StepSeeds.of(self.config.seed, self.state.global_step)
-            metrics = self.step(index, self._batch(index, seeds.binarization), seeds)
-            self.state.global_step.assign_add(1)
-            totals = {name: totals[name] + metrics[name] for name in self.metrics}
-        return totals
+    def share_state(self) -> None:
+        """Gives all replicas the state of the first, of all processes; each must call it."""
+        self.replicas.share([step.state.variables() for step in self._steps])
 
-    @plain
-    def step(self, index: tf.Tensor, x: tf.Tensor, seeds: StepSeeds) -> dict[str, tf.Tensor]:
-        """Moves the prior's particles, then updates all parameters given them.
+    def run_steps(self, indices: tf.Tensor, before: Sums | None = None) -> Sums:
+        """One step for each row of `indices [steps, B]`.
 
         Args:
-          index: numbers of the examples in the training split, `[B]`.
-          x: the examples, `[B, D]`.
-          seeds: of this step.
+          before: the sums of steps before these, to be continued. However steps are divided among calls, the same
+            numbers are added in the same order.
 
-        Returns:
-          The step's metrics.
+        Raises:
+          UserError: a sampler of the prior that runs in Python has raised an error.
+          PeerError: another process has ended.
         """
-        state = self.state
-        prior, prior_metrics = self._move_prior(seeds.prior)
-        chains = self._loss.move_chains(x, state.chains.read(index), seeds.posterior)
-        with tf.GradientTape(persistent=self._loss.has_two_losses) as tape:
-            objective, chains = self._loss.objective(x, chains, prior, step=state.global_step, seed=seeds.posterior)
-        self._descend(tape, objective)
-        state.chains.write(index, chains)
-        return objective.metrics | prior_metrics
-
-    def _move_prior(self, seed: tf.Tensor) -> tuple[PriorParticles | None, dict[str, tf.Tensor]]:
-        """Brings the prior's particles to its current parameters; what its sampler says of that."""
-        if self._prior_step is None:
-            return None, {}
-        rbm, sweeps = self.state.model.prior.rbm(), self.config.prior_sweeps
-        prior_state, info = self._prior_step(rbm, self.state.read_prior(), seed, num_sweeps=sweeps)
-        self.state.write_prior(prior_state)
-        metrics = {f"prior_{name}": tf.cast(value, tf.float32) for name, value in info._asdict().items()}
-        return PriorParticles(prior_state.left, prior_state.log_z), metrics
-
-    def _descend(self, tape: tf.GradientTape, objective: Objective) -> None:
-        """Differentiates an objective that `tape` has recorded, and updates all parameters.
-
-        The tape must be persistent if the losses for encoder and generator differ. (If not, it had better not be:
-        TensorFlow compiles costlier backward functions then.)
-        """
-        generator, encoder = (
-            [v.value for v in variables] for variables in (self._generator_variables, self._encoder_variables)
+        before = before or Sums(0, dict.fromkeys(self.metrics, 0.0), dict.fromkeys(self.metrics, 0))
+        try:
+            with self.replicas.telling_of_peers():
+                totals, finite_steps = self.steps(
+                    indices,
+                    tf.constant([before.totals[name] for name in self.metrics], tf.float32),
+                    tf.constant([before.finite_steps[name] for name in self.metrics]),
+                )
+        except tf.errors.OpError:
+            if not self._failures:
+                raise
+            self._raise_failure()
+        return Sums(
+            before.num_steps + len(indices),
+            dict(zip(self.metrics, totals.numpy().tolist(), strict=True)),
+            dict(zip(self.metrics, finite_steps.numpy().tolist(), strict=True)),
         )
-        if objective.inference_loss is objective.generative_loss:
-            gradients = tape.gradient(objective.generative_loss, generator + encoder)
-        else:
-            gradients = tape.gradient(objective.generative_loss, generator)
-            gradients += tape.gradient(objective.inference_loss, encoder)
-        self._update(gradients)
 
-    def _decay_and_apply(self, gradients: list[tf.Tensor]) -> None:
-        """Adds the gradient of the weight decay and updates the parameters, the generator's first.
+    def _raise_failure(self) -> NoReturn:
+        error = self._failures.pop()
+        raise UserError(
+            f"failed ({type(error).__name__}: {error}); the same command goes on from the last checkpoint",
+            prior_sampler=self.config.prior_sampler,
+        ) from error
 
-        Compiled as one piece, so that large kernels pass through memory once for all of it.
-        """
-        model, optimizer = self.state.model, self.state.optimizer
-        variables = [*self._generator_variables, *self._encoder_variables]
-        with tf.GradientTape() as tape:
-            weight_decay = tf.add_n(model.losses)
-        decay = tape.gradient(weight_decay, [v.value for v in variables], unconnected_gradients="zero")
-        optimizer.apply([g + d for g, d in zip(gradients, decay, strict=True)], variables)
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+        ]
+    )
+    def steps(self, indices: tf.Tensor, totals: tf.Tensor, finite_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The graph of `run_steps`: `totals` and `finite_steps` are `[metrics]`."""
+        for row in tf.range(tf.shape(indices)[0]):
+            index = tf.ensure_shape(indices[row], [self.config.batch_size])
+            totals = totals + tf.stack(list(self._step(index)))
+            finite_steps = finite_steps + tf.cast(tf.math.is_finite(totals), tf.int32)
+        return totals, finite_steps
 
-    def _batch(self, index: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """The examples as binary float32 `[B, D]`; grey ones are binarized afresh."""
-        x = tf.cast(tf.gather(self._examples, index), tf.float32)
-        if self._dynamic:
-            x = tf.cast(random.uniform(tf.shape(x), seed) < x, tf.float32)
-        return x
+    @plain
+    def _step(self, index: tf.Tensor) -> Sequence[tf.Tensor]:
+        """One step on a batch `index [B]`; its metrics."""
+        found = self.replicas.run(lambda number: self._steps[number].differentiate(index))
+        # Not within `run`: Keras' optimiser would ask the strategy for a reduction of its own.
+        for device, step, of_batch in zip(self.replicas.devices, self._steps, found, strict=True):
+            with tf.device(device):
+                step.update(index, of_batch)
+        return found[0].metrics

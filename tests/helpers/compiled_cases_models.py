@@ -10,9 +10,12 @@ from tensorflow_probability import distributions as tfd
 import reference
 import tiny
 from dvae.building import build_conditional_model
+from dvae.systems import LIKELIHOODS
 from machines import as_rbm
 from models import divergences, relaxed_prior
 from models.directed_posterior import DirectedEncoding, DirectedSample
+from models.free_layers import free_directed, free_rbm, no_input
+from models.inputs import centred, logarithmic, standardised
 from models.likelihood import Likelihood
 from models.mixtures import (
     Gaussian,
@@ -26,6 +29,8 @@ from models.posterior import PosteriorDraws
 from models.rbm_posterior import RBMSample
 from models.relaxations import Concrete, PiecewiseLinear, SpikeAndExponential
 from models.relaxed_prior import GaussianIntegralPrior
+from samplers.annealing_path import Schedule
+from samplers.annealing_schedules import linear_betas
 
 RNG = np.random.default_rng(6)
 X = tf.constant(RNG.integers(0, 2, [3, 6]), tf.float32)
@@ -35,6 +40,7 @@ LOGITS = tf.constant(RNG.normal(size=[2, 3, 4]), tf.float32)
 CHAINS = Z[..., :2]
 PRIOR, LOG_Z = as_rbm(reference.machine(7, 2, 2)), tf.constant(1.25)
 MACHINES = as_rbm(reference.machine(8, 2, 2, batch=(3,)))
+SHORT = Schedule.of(linear_betas(2), tf.float32)
 DRAWS = PosteriorDraws(Z, LOGITS[..., 0] - 2, LOGITS[..., 1] / 5)
 
 
@@ -50,8 +56,15 @@ MIXED = tiny.model("dvaes_gauss_int", num_groups=2)
 UNDIRECTED = tiny.model("dvaess", beta=1.0, num_gibbs_sweeps=2, num_relaxed_sweeps=2)
 OWN = tiny.model("pwl", likelihood=Noisy)
 CONDITIONAL = build_conditional_model(
-    tiny.config("pwl", objective="structured"), tiny.MEAN_PIXEL[:2], tiny.MEAN_PIXEL[2:]
+    tiny.config("pwl", objective="structured"), tiny.EXAMPLES[:, :2], tiny.EXAMPLES[:, 2:]
 )
+
+
+VALUES = tf.constant(np.where(RNG.random([3, 6]) < 0.4, 0, RNG.random([3, 6])), tf.float32)  # of any likelihood
+REAL = {
+    name: tiny.model("pwl", likelihood=LIKELIHOODS[name], examples=VALUES.numpy())
+    for name in ("continuous_bernoulli", "gaussian", "gaussian_per_pixel", "zero_inflated", "zero_inflated_per_pixel")
+}
 
 
 def with_gradient(function, *inputs):
@@ -111,9 +124,19 @@ def of_posterior(posterior, chains):
         "frozen": frozen,
         "draw": lambda seed: posterior.draw(encode(), seed=seed, flattening=[1.0, 2.0], **many),
         "sample": lambda seed: posterior.sample(encode(), seed=seed, **many),
+        "reverse_log_weights": lambda seed: posterior.reverse_log_weights(encode(), Z, seed=seed, num_temperatures=2),
         "parameters": lambda seed: posterior.parameters(encode(), seed=seed),
         "unnormalised_log_prob": lambda seed: posterior.unnormalised_log_prob(encode(), Z),
     }
+
+
+def of_free(posterior):
+    """A posterior without an encoder, its parameters anything but 0."""
+    for number, variable in enumerate(posterior.trainable_variables):
+        variable.assign(np.random.default_rng(number).normal(size=variable.shape))
+    return lambda seed: with_gradient_in(
+        posterior, lambda: posterior.unnormalised_log_prob(posterior.encode(no_input(3), training=False), Z)
+    )
 
 
 def of_directed(divergence, relaxation=None):
@@ -140,18 +163,19 @@ def smoothed(rbm):
     return GaussianIntegralPrior.smoothing(rbm, least_beta=3.0)
 
 
-def of_likelihood(likelihood):
+def of_likelihood(likelihood, x=X):
     outputs = lambda: likelihood.outputs(Z[0], training=False)  # noqa: E731
     return {
-        "log_prob": lambda seed: likelihood.log_prob(X, Z, training=False),
+        "log_prob": lambda seed: likelihood.log_prob(x, Z, training=False),
         "log_prob (training)": lambda seed: (
-            with_gradient(lambda zeta: likelihood.log_prob(X, zeta, training=True), ZETA),
-            with_gradient_in(likelihood, lambda: likelihood.log_prob(X, ZETA, training=True)),
+            with_gradient(lambda zeta: likelihood.log_prob(x, zeta, training=True), ZETA),
+            with_gradient_in(likelihood, lambda: likelihood.log_prob(x, ZETA, training=True)),
         ),
-        "log_prob_of_draws": lambda seed: likelihood.log_prob_of_draws(X, Z),
-        "log_prob_of_pairs": lambda seed: likelihood.log_prob_of_pairs(X, outputs()),
+        "log_prob_of_draws": lambda seed: likelihood.log_prob_of_draws(x, Z),
+        "log_prob_of_pairs": lambda seed: likelihood.log_prob_of_pairs(x, outputs()),
         "mean": lambda seed: likelihood.mean(Z, training=False),
         "outputs": lambda seed: outputs(),
+        "parameters": lambda seed: likelihood.parameters(outputs()),
     }
 
 
@@ -172,6 +196,8 @@ MODEL_CASES = {
     **under("models.directed_posterior", of_posterior(DIRECTED[True].posterior, CHAINS[..., :0])),
     **under("models.directed_posterior.separate", of_posterior(DIRECTED[False].posterior, CHAINS[..., :0])),
     **under("models.directed_posterior.mixture", of_posterior(MIXED.posterior, CHAINS[..., :0])),
+    "models.free_layers.directed": of_free(free_directed(3, 4, 2)),
+    "models.free_layers.rbm": of_free(free_rbm(3, 4)),
     **under("models.rbm_posterior", of_posterior(UNDIRECTED.posterior, CHAINS)),
     **under(
         "models.divergences",
@@ -211,6 +237,22 @@ MODEL_CASES = {
     **under("models.likelihood", of_likelihood(UNDIRECTED.likelihood)),
     "models.likelihood.sample": lambda seed: UNDIRECTED.likelihood.sample(Z, seed),
     **under("models.likelihood.own", of_likelihood(OWN.likelihood)),
+    **{
+        f"models.continuous_likelihoods.{name}.{case}": function
+        for name, model in REAL.items()
+        for case, function in (
+            of_likelihood(model.likelihood, VALUES)
+            | {"sample": lambda seed, likelihood=model.likelihood: likelihood.sample(Z, seed)}
+        ).items()
+    },
+    "models.inputs": lambda seed: [
+        with_gradient(inputs, X)
+        for inputs in (
+            centred(VALUES.numpy()),
+            standardised(VALUES.numpy(), np.float32(0.3)),
+            logarithmic(VALUES.numpy(), 0.2),
+        )
+    ],
     "models.generative.log_joint": lambda seed: UNDIRECTED.log_joint(X, Z, LOG_Z),
     "models.generative.joint_terms": lambda seed: with_gradient_in(
         UNDIRECTED.prior, lambda: UNDIRECTED.joint_terms(X, Z, LOG_Z, training=True)
@@ -221,6 +263,20 @@ MODEL_CASES = {
     "models.autoencoder.call": lambda seed: DIRECTED[True](X, seed=seed),
     "models.autoencoder.call (undirected)": lambda seed: UNDIRECTED(X, seed=seed),
     "models.autoencoder.log_likelihood": lambda seed: UNDIRECTED.log_likelihood(X, DRAWS, LOG_Z),
+    "models.autoencoder.annealed_log_likelihood": lambda seed: DIRECTED[True].annealed_log_likelihood(
+        X,
+        DIRECTED[True].posterior.encode(X, training=False),
+        DRAWS,
+        LOG_Z,
+        schedule=SHORT,
+        seed=seed,
+    ),
+    "models.autoencoder.annealed_backward": lambda seed: UNDIRECTED.annealed_backward(
+        X, UNDIRECTED.posterior.encode(X, training=False), Z, LOG_Z, schedule=SHORT, seed=seed
+    ),
+    "models.annealed_likelihood": lambda seed: CONDITIONAL.annealed_log_likelihood(
+        X[:, 2:], CONDITIONAL.posterior.encode(X[:, :2], training=False), DRAWS, schedule=SHORT, seed=seed
+    ),
     "models.conditional.call": lambda seed: CONDITIONAL(X[:, :2], seed=seed),
     "models.conditional.log_likelihood": lambda seed: CONDITIONAL.log_likelihood(X[:, 2:], DRAWS),
     "models.networks.hidden_stack": lambda seed: stack(X, training=False),
@@ -233,5 +289,6 @@ MODEL_CASES = {
 }
 # AIS pads a schedule by an amount that XLA does not know.
 MODEL_CASES_IN_PARTS = {
-    "models.rbm_posterior.draw", "models.rbm_posterior.sample", "models.autoencoder.call (undirected)",
+    "models.rbm_posterior.draw", "models.rbm_posterior.sample", "models.rbm_posterior.reverse_log_weights",
+    "models.autoencoder.call (undirected)",
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """The two programs as a user starts them."""
 
 import functools
+import os
 import pathlib
 import subprocess
 import sys
@@ -23,3 +24,11 @@ def run(script, *arguments, cwd=ROOT):
 @functools.cache
 def help_of(script):
     return run(script, "--helpshort")
+
+
+def run_python(code, folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    completed = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, f"{code}\n{completed.stderr}"

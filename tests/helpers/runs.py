@@ -89,7 +89,7 @@ def small_config(**settings) -> Config:
     return complete(_SMALL | settings)
 
 
-def open_run(config, folder, *, dataset=None, **networks) -> TrainingRun:
+def open_run(config, folder, *, dataset=None, interruption=None, **networks) -> TrainingRun:
     """The run in `folder`, new or resumed."""
     config = dataclasses.replace(config, log_dir=str(folder))
     dataset = dataset or data.load_dataset(config.dataset, config.data_dir)
@@ -97,7 +97,7 @@ def open_run(config, folder, *, dataset=None, **networks) -> TrainingRun:
     task = TASKS[config.objective](config, dataset, Networks(**networks))
     state, directory = task.new_state(), RunDirectory(folder)
     directory.open(task, resume=True)
-    return TrainingRun(task, order, directory, state)
+    return TrainingRun(task, order, directory, state, interruption=interruption)
 
 
 class FinishedRun(typing.NamedTuple):
@@ -121,13 +121,13 @@ class Killed(Exception):
 
 
 class _Dying:
-    """A trainer that dies in the first report at or after a step, before anything of that step is saved."""
+    """A trainer that dies in the first call of the graph that comes to a step, before anything of it is saved."""
 
     def __init__(self, trainer, step):
         self.trainer, self.metrics, self.step = trainer, trainer.metrics, step
 
-    def run_steps(self, indices):
-        sums = self.trainer.run_steps(indices)
+    def run_steps(self, indices, before):
+        sums = self.trainer.run_steps(indices, before)
         if int(self.trainer.state.global_step) >= self.step:
             raise Killed
         return sums
@@ -135,7 +135,7 @@ class _Dying:
 
 def train_until(run, step):
     """Trains, and dies at `step`."""
-    run.trainer = _Dying(run.trainer, step)
+    run.stepping.trainer = _Dying(run.stepping.trainer, step)
     with pytest.raises(Killed):
         run.train()
     run.directory.release()  # as the end of a process does

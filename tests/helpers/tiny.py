@@ -9,6 +9,7 @@ from dvae.settings.complete import complete
 
 # A pixel that is always off and one that is always on.
 MEAN_PIXEL = np.array([0.2, 0.7, 0.5, 0.0, 1.0, 0.4], np.float32)
+EXAMPLES = MEAN_PIXEL[None]  # of this mean
 BETA = {"dvaess": 4.0, "gumbolt": 2.0, "pwl": 4.0, "dvae_spike_exp": 3.0, "dvaepp_exp": 5.0, "dvaepp_power": 5.0}
 BETA |= {"dvaes_gauss_int": 5.0, "dvaes_gauss": 5.0, "dvaes_exp": 5.0, "dvaes_unexp": 5.0, "dvaes_power": 5.0}
 
@@ -21,9 +22,10 @@ def config(name, **settings):
     return complete({"model": name} | defaults | settings)
 
 
-def model(name, *, seed=0, scale=0.7, likelihood=None, **settings):
+def model(name, *, seed=0, scale=0.7, likelihood=None, examples=None, **settings):
     """Every variable, moving averages too, has a random value that nothing starts from."""
-    made = build_autoencoder(config(name, **settings), MEAN_PIXEL, Networks(likelihood=likelihood))
+    examples = EXAMPLES if examples is None else examples
+    made = build_autoencoder(config(name, **settings), examples, Networks(likelihood=likelihood))
     reference_models.randomize(made, seed, scale=scale)
     return made
 

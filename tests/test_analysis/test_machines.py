@@ -52,6 +52,15 @@ def test_the_divergence_of_the_mean_field_is_the_enumerated_one():
     assert found.kl_divergence == pytest.approx(0, abs=1e-5)
 
 
+def test_a_mean_field_goes_on_for_as_long_as_it_is_told():
+    """Near its critical coupling a ferromagnet's comes to rest slowly: few updates leave many points, many the one."""
+    rbm = ferromagnet(0.24)
+    left = exact_sample(rbm, 500, SEED).left
+    few, many = (modes.modes_of(rbm, left, float(exact_log_z(rbm)), num_updates=number) for number in (3, 1000))
+    assert few.num_modes > many.num_modes == 1
+    assert (few.share, many.share) == (pytest.approx(1, abs=0.1), 1.0)
+
+
 def test_a_curve_falls_to_the_exact_log_z():
     """Two machines together; errors of single estimates, and where their deviation passes a given one."""
     rng = np.random.default_rng(1)
@@ -73,6 +82,21 @@ def test_the_deviation_passes_between_powers_of_two():
     curve = log_z.Curve(temperatures, None, np.repeat(4.0 / temperatures[:, None], 3, axis=1), None, None)
     assert curve.temperatures_for(0.5) == pytest.approx(16)
     assert curve.temperatures_for(np.sqrt(4 / 11)) == pytest.approx(11)
+
+
+def of_variance(temperatures, variance):
+    return log_z.Curve(np.array(temperatures), None, np.array(variance)[:, None], None, np.array([0.003]))
+
+
+def test_prior_and_posterior_are_compared_where_both_come():
+    """At 0.01 nats; or, where the prior is not tried for so long, at the least deviation that it has."""
+    posterior = of_variance([1, 2, 4, 8], [8e-4, 4e-4, 2e-4, 1e-4])
+    said = log_z.summary({"posterior": posterior, "prior": of_variance([1, 16, 64], [0.0064, 4e-4, 1e-4])})
+    assert said[0] == "posterior: 8 temperatures for a standard deviation of 0.01 nats (truth known to 0.003)"
+    assert said[2] == "for 0.01 nats a posterior needs 8.0 times fewer (published, for 0.01 nats: about 10)"
+    said = log_z.summary({"posterior": posterior, "prior": of_variance([1, 16], [0.0064, 4e-4])})
+    assert said[1] == "prior: 16 temperatures leave 0.02 nats, not 0.01 (truth known to 0.003)"
+    assert said[2] == "for 0.02 nats a posterior needs 8.0 times fewer (published, for 0.01 nats: about 10)"
 
 
 @pytest.fixture(scope="module", params=["dvaess", "pwl", "structured"])

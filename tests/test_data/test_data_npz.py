@@ -9,7 +9,6 @@ import pytest
 
 from data_cases import raises, toy_splits
 from dvae import data
-from dvae.data import npz
 from dvae.errors import UserError
 
 
@@ -30,7 +29,7 @@ def test_npz_shapes_and_types(tmp_path, dtype, shape):
 def test_npz_grey_is_dynamic(tmp_path):
     grey = {name: np.random.default_rng(0).random((n, 12)) for name, n in [("train", 5), ("valid", 500), ("test", 500)]}
     np.savez(tmp_path / "grey.npz", **grey)
-    dataset = npz.load(tmp_path / "grey.npz")
+    dataset = data.load_dataset(str(tmp_path / "grey.npz"))
     assert dataset.dynamic
     assert dataset.image_shape is None  # 12 is not a square
     np.testing.assert_array_equal(dataset.train, grey["train"].astype(np.float32))
@@ -40,7 +39,7 @@ def test_npz_grey_is_dynamic(tmp_path):
 
 def test_npz_image_that_is_not_square(tmp_path):
     np.savez(tmp_path / "wide.npz", **{name: x.reshape(-1, 2, 8) for name, x in toy_splits(16).items()})
-    assert npz.load(tmp_path / "wide.npz").image_shape == (2, 8)
+    assert data.load_dataset(str(tmp_path / "wide.npz")).image_shape == (2, 8)
 
 
 def with_value(value, dtype=np.float64):
@@ -52,7 +51,8 @@ def with_value(value, dtype=np.float64):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"valid": None}, ["array valid is missing", "holds train, test"]),
+        ({"valid": None}, ["has no valid split", "valid_fraction=0.1"]),
+        ({"train": None}, ["array train is missing", "holds valid, test, labels"]),
         ({"train": with_value(np.nan)}, ["array train contains nan", "[0, 1]"]),
         ({"train": with_value(np.inf)}, ["array train contains inf", "[0, 1]"]),
         ({"train": with_value(-0.25)}, ["array train contains -0.25", "[0, 1]"]),
@@ -67,14 +67,16 @@ def with_value(value, dtype=np.float64):
         ({"valid": np.zeros((0, 6))}, ["array valid has shape (0, 6)", "empty"]),
         ({"valid": np.zeros((6, 0))}, ["array valid has shape (6, 0)", "empty"]),
         ({"train": np.zeros((7, 2, 3)), "test": np.zeros((4, 3, 2))}, ["array test has images of (3, 2)", "(2, 3)"]),
-        ({"train": np.full((7, 6), "1")}, ["array train has dtype <U1", "float"]),
+        ({"train": np.zeros((7, 2, 3, 3))}, ["[n, H, W, 1]", "colours"]),
+        ({"train": np.full((7, 6), "1")}, ["array train has dtype <U1", "float", "columns of text"]),
         ({"train": np.zeros((7, 6), complex)}, ["array train has dtype complex128", "float"]),
         ({"train": np.full((7, 6), None)}, ["cannot be read"]),  # pickled objects
     ],
 )
 def test_npz_array_that_breaks_a_rule(tmp_path, change, words):
     path = tmp_path / "own.npz"
-    np.savez(path, **{name: array for name, array in (toy_splits() | change).items() if array is not None})
+    arrays = toy_splits() | change | {"labels": np.arange(7)}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     with raises(path, *words):
         data.load_dataset(str(path), tmp_path)
 
@@ -119,12 +121,13 @@ def test_npz_missing_file(tmp_path):
     [
         ([0.0, 1.0000001, 0.5], None),  # rounding of an interpolation: clipped
         ([-1e-7, 1.0, 0.5], None),
-        ([1.0, 7.9, 3.3], ""),  # lengths
-        ([0, 3, 12], ""),  # counts
-        ([0, 17, 255], "255"),
-        ([0.0, 254.5, 3.0], ""),
+        ([1.0, 7.9, 3.3], "zero_inflated"),  # lengths
+        ([0, 3, 12], "zero_inflated"),  # counts
+        ([0, 17, 255], "by 255"),
+        ([0.0, 254.5, 3.0], "zero_inflated"),
         ([-1, 1, 1], "spins"),
-        ([-3, 0, 3], ""),
+        ([-3, 0, 3], "gaussian"),
+        ([0.0, np.inf, 1.0], ""),
         ([0.0, np.nan, 1.0], "missing"),
     ],
 )
@@ -140,6 +143,7 @@ def test_advice_fits_what_the_values_look_like(values, hint):
         data.make_dataset("mine", **given)
     advice = str(caught.value).partition("[0, 1]")[2]
     assert (hint in advice) if hint else not advice
+    assert ("255" in advice) == (hint == "by 255")
 
 
 @pytest.mark.parametrize(

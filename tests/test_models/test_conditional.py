@@ -25,7 +25,7 @@ every_system = pytest.mark.parametrize(("name", "num_groups"), SYSTEMS.items(), 
 def make(name, num_groups, *, seed=0, **settings):
     """A model, its weights, and `log q(z | x_1)` of all states and examples, `[16, 3]`."""
     config = tiny.config(name, objective="structured", num_groups=num_groups, **settings)
-    model = build_conditional_model(config, MEAN_OBSERVED, MEAN_TARGET)
+    model = build_conditional_model(config, MEAN_OBSERVED[None], MEAN_TARGET[None])
     reference_models.randomize(model, seed)
     weights = reference_models.weights_of(model)
     log_q = reference_models.log_posterior(weights, MEAN_OBSERVED, OBSERVED, num_units=4, num_groups=num_groups)

@@ -26,7 +26,7 @@ class Parts:
     def __init__(self, num_groups, shared=True, name="pwl"):
         # Not validated: a user's groups lie on one side of the prior, these may have one unit each.
         config = dataclasses.replace(tiny.config(name, beta=BETA), num_groups=num_groups, shared_context=shared)
-        model = build_autoencoder(config, tiny.MEAN_PIXEL)
+        model = build_autoencoder(config, tiny.EXAMPLES)
         reference_models.randomize(model, 25, scale=1.0)
         self.posterior, self.weights = model.posterior, reference_models.weights_of(model)
 

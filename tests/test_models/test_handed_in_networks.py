@@ -60,7 +60,7 @@ def with_networks(name, *, built=False, **settings):
     if built:
         networks.encoder.build([None, 6])
     # One's own encoder is shared by the groups, whatever the settings say.
-    model = build_autoencoder(tiny.config(name, shared_context=False, **settings), tiny.MEAN_PIXEL, networks)
+    model = build_autoencoder(tiny.config(name, shared_context=False, **settings), tiny.EXAMPLES, networks)
     rng = np.random.default_rng(4)
     for variable in model.variables:
         positive = variable.name in ("gamma", "moving_variance")
@@ -152,11 +152,11 @@ def test_feature_width_is_that_of_the_network(built):
 def test_the_encoder_of_a_prediction_sees_the_observed_part():
     """Its width is that part's; one for whole examples is refused."""
     build = functools.partial(build_conditional_model, tiny.config("pwl", objective="structured"))
-    model = build(tiny.MEAN_PIXEL[:2], tiny.MEAN_PIXEL[2:], Networks(encoder=keras.layers.Dense(3)))
+    model = build(tiny.EXAMPLES[:, :2], tiny.EXAMPLES[:, 2:], Networks(encoder=keras.layers.Dense(3)))
     assert model.posterior.encoder.kernel.shape == (2, 3)
     assert model(X[:, :2]).shape == [7, 4]
     with pytest.raises(ValueError, match=r"\Aencoder='sequential\w*': must be a Keras layer from \[rows, 2\]"):
-        build(tiny.MEAN_PIXEL[:2], tiny.MEAN_PIXEL[2:], Networks(encoder=convolutional()))
+        build(tiny.EXAMPLES[:, :2], tiny.EXAMPLES[:, 2:], Networks(encoder=convolutional()))
 
 
 class Failing(keras.layers.Layer):
@@ -189,7 +189,7 @@ def test_a_network_that_does_not_fit_is_refused_in_one_line(network, reason, rol
     width = {"encoder": 6, "decoder": 4}[role]
     wanted = rf"{role}=.*: must be a Keras layer from \[rows, {width}\] to features \[rows, width\]; {reason}"
     with pytest.raises(ValueError, match=rf"\A{wanted}[^\n]*\Z") as error:
-        build_autoencoder(tiny.config("pwl"), tiny.MEAN_PIXEL, Networks(**{role: network()}))
+        build_autoencoder(tiny.config("pwl"), tiny.EXAMPLES, Networks(**{role: network()}))
     assert str(error.value).isprintable()
 
 
@@ -268,7 +268,7 @@ def test_paths_of_a_network_without_names_do_not_depend_on_what_was_made_before(
 
 def test_layers_of_one_kind_are_told_apart_by_their_order():
     decoder = keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(3), keras.layers.Dense(3, name="last")])
-    model = build_autoencoder(tiny.config("pwl"), tiny.MEAN_PIXEL, Networks(decoder=decoder))
+    model = build_autoencoder(tiny.config("pwl"), tiny.EXAMPLES, Networks(decoder=decoder))
     by_path = variables_by_path(model)
     for path, layer in zip(("dense", "dense_1", "last"), decoder.layers, strict=True):
         assert by_path[f"likelihood/sequential/{path}/kernel"] is layer.kernel
@@ -288,7 +288,7 @@ class Twins(keras.layers.Layer):
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
 def test_two_weights_with_one_path_are_refused(role):
     """A checkpoint would hold one of them only."""
-    model = build_autoencoder(tiny.config("pwl"), tiny.MEAN_PIXEL, Networks(**{role: Twins()}))
+    model = build_autoencoder(tiny.config("pwl"), tiny.EXAMPLES, Networks(**{role: Twins()}))
     part = {"encoder": "posterior", "decoder": "likelihood"}[role]
     wanted = f"{part}: two weights are called twins/same/kernel: give the layers of your network names of their own"
     with pytest.raises(UserError, match=rf"\A{re.escape(wanted)}\Z"):
@@ -298,7 +298,7 @@ def test_two_weights_with_one_path_are_refused(role):
 def test_one_network_in_two_places_is_refused():
     """Its weights would be trained by two losses, and a checkpoint would know them by two paths."""
     network = keras.layers.Dense(4)
-    model = build_autoencoder(tiny.config("pwl"), tiny.MEAN_PIXEL[:4], Networks(encoder=network, decoder=network))
+    model = build_autoencoder(tiny.config("pwl"), tiny.EXAMPLES[:, :4], Networks(encoder=network, decoder=network))
     with pytest.raises(UserError, match="likelihood: shares weights with another part of the model"):
         variables_by_path(model)
 

@@ -55,7 +55,7 @@ def outputs_of(weights, *, training):
 @pytest.mark.parametrize("num_layers", [0, 2])
 def test_starts_at_the_clipped_mean_image(num_layers):
     """All biases start at 0, so z = 0 gives the mean image; pixels that never change are not certain."""
-    likelihood = build_autoencoder(tiny.config("pwl", hidden_layers=num_layers), tiny.MEAN_PIXEL).likelihood
+    likelihood = build_autoencoder(tiny.config("pwl", hidden_layers=num_layers), tiny.EXAMPLES).likelihood
     probabilities = 1 / (1 + np.exp(-likelihood.outputs(np.zeros([1, 4], np.float32), training=False)))
     np.testing.assert_allclose(probabilities[0], [0.2, 0.7, 0.5, 0.001, 0.999, 0.4], rtol=1e-5)
 

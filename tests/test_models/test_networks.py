@@ -141,7 +141,7 @@ def test_initial_kernels():
 def test_initial_weights_differ_between_layers_and_follow_the_seed(name):
     settings = {"num_groups": 1 if name == "dvaess" else 2}
     one, same, other = (
-        reference_models.weights_of(build_autoencoder(tiny.config(name, seed=seed, **settings), tiny.MEAN_PIXEL))
+        reference_models.weights_of(build_autoencoder(tiny.config(name, seed=seed, **settings), tiny.EXAMPLES))
         for seed in (0, 0, 1)
     )
     kernels = [key for key in one if key.endswith("kernel")]

@@ -16,6 +16,7 @@ import tiny
 from dvae.compiling import compiled
 from models import rbm_posterior
 from models.autoencoder import DiscreteVAE
+from models.inputs import centred
 from models.likelihood import BernoulliLikelihood
 from models.networks import LayerFactory
 from models.posterior import BASES
@@ -36,13 +37,14 @@ LEVEL = 1e-5
 def new_model(*, num_relaxed_sweeps=1, **couplings):
     seeds = keras.random.SeedGenerator(0)
     layers = LayerFactory(hidden_units=3, weight_decay=0.0, momentum=0.99, epsilon=0.01, seeds=seeds)
-    common = {"layers": layers, "mean_pixel": tiny.MEAN_PIXEL}
     sizes = {"num_left": N, "num_right": M, "num_gibbs_sweeps": S, "num_relaxed_sweeps": num_relaxed_sweeps}
     encoder, decoder = layers.hidden_stack(6, 2, name="encoder"), layers.hidden_stack(N + M, 1, name="decoder")
     return DiscreteVAE(
         prior=RBMPrior(N, M),
-        posterior=RBMPosterior(encoder, PiecewiseLinear(1.0), **common, **sizes, **couplings),
-        likelihood=BernoulliLikelihood(decoder, **common, num_units=N + M),
+        posterior=RBMPosterior(
+            encoder, PiecewiseLinear(1.0), layers=layers, inputs=centred(tiny.EXAMPLES), **sizes, **couplings
+        ),
+        likelihood=BernoulliLikelihood(decoder, layers=layers, examples=tiny.EXAMPLES, num_units=N + M),
     )
 
 

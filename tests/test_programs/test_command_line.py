@@ -80,10 +80,26 @@ def finished(tmp_path_factory):
 def test_output_tells_the_result_and_where_it_is(finished):
     folder, completed = finished
     results = json.loads((folder / "results.json").read_text())
-    assert f"test NLL {results['nll']:.3f} +- {results['nll_standard_error']:.3f} nats" in completed.stdout
+    exact, estimated = (
+        f"{results[name]:.3f} +- {results[name + '_standard_error']:.3f} nats" for name in ("exact_nll", "nll")
+    )
+    assert f"test NLL {exact}, exact (" in completed.stdout
+    assert f"estimated: {estimated} (the same examples; 20 importance samples each, effective" in completed.stdout
     assert str(folder / "results.json") in completed.stdout.replace("\n", "")
-    assert "Traceback" not in completed.stderr
-    assert "steps/s" in completed.stderr
+    # No bars where there is no terminal, and no warnings of TensorFlow's: remarks on settings alone.
+    assert all(re.match(r"--\w+=", line) for line in completed.stderr.splitlines()), completed.stderr
+    assert completed.stdout.index("compiling the training step") < completed.stdout.index("compiled in ")
+
+
+@pytest.mark.parametrize("script", ["run_training.py", "run_eval.py"])
+def test_output_that_nobody_reads_ends_the_program_quietly(script):
+    """As of `run_training.py --helpshort | true`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(ROOT / script), "--helpshort"]
+    completed = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (completed.returncode, completed.stderr) == (141, "")
 
 
 @pytest.mark.slow
@@ -102,9 +118,10 @@ def test_an_evaluation_by_two_workers_has_the_same_numbers(finished, tmp_path):
 def test_finished_run_is_not_trained_again(finished):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()
-    again = run("run_training.py", "--dataset=bars_and_stripes", "--model=pwl", f"--log_dir={folder}", *QUICK)
+    again = run("run_training.py", f"--config={folder / 'config.json'}", "--noreport")
     assert again.returncode == 0
     assert "complete" in again.stdout
+    assert "has no effect" not in again.stderr  # the file has every setting, those that play no part too
     assert (folder / "results.json").read_bytes() == before
 
 
@@ -130,6 +147,10 @@ def test_run_eval_of_run_and_of_exported_folder(finished, tmp_path):
     assert json.loads(second.stdout) == results
     trained = json.loads((folder / "results.json").read_text())
     assert results["exact_nll"] == pytest.approx(trained["exact_nll"], abs=1e-6)
+    assert f"test NLL {results['exact_nll']:.3f} +- " in first.stderr
+    quiet = run("run_eval.py", f"--log_dir={folder}", "--quiet", *sizes)
+    assert json.loads(quiet.stdout) == results
+    assert "test NLL" not in quiet.stderr
     idle = run("run_eval.py", f"--log_dir={folder}", "--flattening=1,3", "--posterior_temperatures=5", *sizes)
     flattened = json.loads(idle.stdout)
     changed = {name for name in results if flattened[name] != results[name]}
@@ -180,6 +201,7 @@ def test_mistakes_in_flags(tmp_path):
         (["--dataset=mnist"], ["--dataset=mnist"]),
         (["--batch_size=5000"], ["--batch_size=5000"]),
         (["--dataset=missing.npz"], ["missing.npz"]),
+        (["--config=missing.json"], ["--config=missing.json: must be the config.json of a run"]),
     ]
     folder = tmp_path / "run"
     expect_each("run_training.py", tmp_path, [([f"--log_dir={folder}", *case], words) for case, words in cases])
@@ -220,11 +242,17 @@ def test_help_is_grouped_and_complete(script):
     completed = help_of(script)
     assert completed.returncode == 0
     assert not completed.stderr
+    if script == "run_training.py":
+        text = " ".join(completed.stdout.split())
+        assert "parameter updates; if left out, 1000000; 5000 for digits, bars_and_stripes" in text
+        assert re.search(
+            "dvaes_gauss_int +DVAE# .Gaussian integral. +DVAE# section 3.2 +no +40/30/30", completed.stdout
+        )
     flags = set(re.findall(r"--(?:\[no\])?(\w+)", completed.stdout))
     contract = {
         "run_training.py": """model dataset data_dir log_dir num_latents num_groups shared_context num_samples objective
             beta num_gibbs_sweeps num_relaxed_sweeps prior_sampler num_particles prior_sweeps num_steps batch_size
-            learning_rate seed eval_every checkpoint_every strategy resume""",
+            learning_rate seed eval_every checkpoint_every strategy config resume quiet""",
         "run_eval.py": "log_dir saved_model dataset data_dir split num_examples num_samples seed output",
     }[script].split()
     assert set(contract) <= flags

@@ -1,15 +1,12 @@
-"""The README's commands and its Python, and that of the samplers' page, as they stand there, made short."""
+"""The README's commands and its Python as they stand there, made short."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from programs import QUICK, ROOT, help_of, run
+from programs import QUICK, ROOT, help_of, run, run_python
 
 
 def readme_commands():
@@ -22,6 +19,7 @@ def readme_commands():
 def test_readme_commands_run(tmp_path):
     """Every `python run_...` command of the README on the built-in data, in the order it stands there, made short."""
     np.savez(tmp_path / "my_data.npz", **{name: np.eye(32, 12) for name in ("train", "valid", "test")})
+    np.savetxt(tmp_path / "my_table.csv", np.random.default_rng(0).normal(size=(40, 5)), delimiter=",")
     commands = [command for command in readme_commands() if "mnist" not in command]
     assert len(commands) >= 3
     for command in commands:
@@ -61,19 +59,6 @@ def test_readme_code_runs(tmp_path):
 
 def python_code(document):
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-
-
-def run_python(code, folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    completed = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert completed.returncode == 0, f"{code}\n{completed.stderr}"
-
-
-def test_code_of_the_samplers_page_runs(tmp_path):
-    """Its pieces in one go: later ones use names of earlier ones."""
-    run_python("\n".join(python_code("docs/samplers.md")), tmp_path)
 
 
 def test_readme_flags_exist():

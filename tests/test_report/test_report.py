@@ -23,13 +23,15 @@ _BROWSERS = [path for name in ("chromium", "chromium-browser", "google-chrome") 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two finished runs with their reports, of which the second has no prior."""
+    """Two finished runs with their reports, of which the second has no prior, and was trained quietly."""
     parent = tmp_path_factory.mktemp("reported")
-    said = []
+    said = {}
     for name, settings in {"pwl": {"model": "pwl"}, "rest": {"model": "dvaess", "objective": "structured"}}.items():
-        config = runs.small_config(**settings, log_dir=str(parent / name))
-        train(config, say=lambda text: said.append(str(text)))
-    assert said[-1] == f"report: {parent / 'rest' / 'report.html'}"
+        config, lines = runs.small_config(**settings, log_dir=str(parent / name)), said.setdefault(name, [])
+        train(config, quiet=name == "rest", say=lambda text, lines=lines: lines.append(str(text)))
+        assert lines[-1] == f"report: {parent / name / 'report.html'}"
+    assert said["pwl"][0].startswith("PWL with 8 latents")
+    assert said["rest"][0].startswith("test NLL of the 8 predicted pixels")
     return parent / "pwl", parent / "rest"
 
 
@@ -75,7 +77,15 @@ def test_runs_side_by_side(folders, tmp_path):
     page.write(folders, path)
     text = path.read_text()
     assert "<title>pwl / rest</title>" in text
-    assert text.count('class="card first"') == 2
+    assert text.count('class="card first"') == 0
+    assert re.search(r'<tr class="first"><td>exact NLL</td>', text)
+    [nlls] = re.findall(r"<tr><td>NLL, -log p\(x\)</td>(.*?)</tr>", text)
+    results = json.loads((folders[0] / "results.json").read_text())
+    assert re.findall(r'"value">([^ <]+)', nlls) == [f"{results['nll']:.2f}"]
+    assert nlls.count("<td>") == 2
+    [nlls] = re.findall(r"<tr><td>validation NLL</td>(.*?)</tr>", text)
+    best = [min(read(folder).valid["nll"]) for folder in folders]
+    assert re.findall(r'"value">([^ <]+)', nlls) == [f"{nll:.2f}" for nll in best]
     rows = re.findall(r'<tr class="differs"><td class="name">(\w+)</td>', text)
     assert {"model", "objective", "log_dir"} <= set(rows)
     assert "seed" not in rows
@@ -105,6 +115,20 @@ def test_a_file_of_another_program_is_told_of(folders, tmp_path, name, content):
     shutil.copy(folders[0] / "config.json", folder)
     (folder / name).write_text(content)
     with pytest.raises(UserError, match="has a file that is not one of this program"):
+        read(folder)
+
+
+def test_a_run_of_before_is_shown_where_what_it_lacks_is_known(folders, tmp_path):
+    """A setting that came later has the value that it had; any other that is missing is told of."""
+    folder = shutil.copytree(folders[0], tmp_path / "before")
+    content = json.loads((folder / "config.json").read_text())
+    del content["settings"]["prior_spins"]
+    (folder / "config.json").write_text(json.dumps(content))
+    assert read(folder).settings == {**read(folders[0]).settings, "prior_spins": False}
+    page.write([folder], tmp_path / "before.html")
+    del content["settings"]["iw_gradient"]
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"another version of this program .*iw_gradient"):
         read(folder)
 
 
@@ -145,7 +169,7 @@ def test_a_browser_draws_it_without_a_complaint(folders, tmp_path):
         _BROWSERS[0], "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
         "--window-size=1200,3000", "--virtual-time-budget=10000", "--dump-dom", path.as_uri(),
     ]  # fmt: skip
-    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     charts = path.read_text().count('class="plotly-graph-div"')
     assert charts >= 8
     assert found.stdout.count('class="main-svg"') >= charts

@@ -9,7 +9,6 @@ from dvae.errors import UserError
 from dvae.evaluation import enumeration, importance_weighted
 from dvae.evaluation.enumeration import exact_log_likelihood
 from dvae.evaluation.estimates import evaluate, settings_in_use
-from dvae.runs.summary import unknown_error
 
 LATENTS, PIXELS = 4, 3
 
@@ -215,21 +214,69 @@ def test_what_is_not_finite_is_no_result():
         evaluate(functions, np.arange(5, dtype=np.float32)[:, None], settings)
 
 
-def test_an_unknown_error_is_said():
-    known = {"log_z": 3.0, "log_z_standard_error": 0.1}
-    assert unknown_error(known, "log_z_temperatures") is None
-    assert unknown_error({"log_z": None}, "log_z_temperatures") is None
-    results = {
-        "log_z": 3.0, "log_z_standard_error": None, "log_z_effective_sample_size": 2.34, "log_z_chains": 100,
-        "log_z_from_uniform": 1.0, "log_z_from_own_means": 3.0, "log_z_temperatures": 50,
-    }  # fmt: skip
-    line = unknown_error(results, "test_log_z_temperatures").on_command_line()
-    assert line.startswith("--test_log_z_temperatures=50: the error of log Z is not known: ")
-    assert "2.3 of 100 chains" in line
-
-
 def test_a_model_that_cannot_be_evaluated():
     spec = tf.TensorSpec([None, 21], tf.float32, "z")
     functions = {"decode": tf.function(lambda z: {"logits": z}, input_signature=[spec])}
     with pytest.raises(UserError, match="no posterior, and too many latents"):
         evaluate(functions, np.zeros((1, 2)), EvaluationSettings(posterior_temperatures=1, posterior_base="biases"))
+
+
+def test_examples_are_annealed_until_each_has_the_wanted_error():
+    """The error of example i here is `(1 + i) / T`; what is not known is annealed on, up to the most temperatures."""
+    calls, num_samples = [], 20
+
+    def annealed(x, true_posterior_temperatures, seed, **_):
+        temperatures = int(true_posterior_temperatures)
+        calls.append((temperatures, [int(i) for i in x[:, 0]], tuple(seed.numpy())))
+        squared = ((1 + x[:, 0]) / temperatures) ** 2
+        return {
+            "log_likelihood": -x[:, 0] - 1 / temperatures,
+            "effective_sample_size": num_samples / (1 + (num_samples - 1) * squared),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None, LATENTS], tf.float32, "z")])
+    def decode(z):
+        return {"logits": z}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, PIXELS], tf.float32, "x"), tf.TensorSpec([None, PIXELS], tf.float32, "outputs"),
+        ]
+    )  # fmt: skip
+    def log_prob_of_pairs(x, outputs):
+        return {"log_prob": x}
+
+    functions = {
+        "estimate_log_likelihood": None, "anneal_log_likelihood": annealed, "decode": decode,
+        "log_prob_of_pairs": log_prob_of_pairs, "posterior_settings": lambda: {"is_annealed": tf.constant(False)},
+    }  # fmt: skip
+    common = {"num_samples": num_samples, "posterior_temperatures": 1, "posterior_base": "biases"}
+    settings = EvaluationSettings(true_posterior_temperatures=150, example_error=0.0301, **common)
+    images = np.tile(np.arange(6, dtype=np.float32)[:, None], [1, PIXELS])
+    result = evaluate(functions, images, settings)
+    assert [(temperatures, sorted(set(of_block))) for temperatures, of_block, _ in calls] == [
+        (50, [0, 1, 2, 3, 4, 5]), (100, [1, 2, 3, 4, 5]), (150, [3, 4, 5]),
+    ]  # fmt: skip
+    assert len({seed for *_, seed in calls}) == 3
+    taken = np.array([50, 100, 100, 150, 150, 150])
+    np.testing.assert_allclose(result.of_examples["log_likelihood"], -np.arange(6) - 1 / taken, rtol=1e-6)
+    np.testing.assert_allclose(result.of_examples["standard_error"], np.arange(1, 7) / taken, rtol=1e-4)
+    assert result.nll_sampling_error == pytest.approx(np.sqrt(np.sum((np.arange(1, 7) / taken) ** 2)) / 6, rel=1e-4)
+    assert (result.true_posterior_temperatures, result.example_error) == (150, 0.0301)
+    calls.clear()
+    evaluate(functions, images, EvaluationSettings(true_posterior_temperatures=70, **common))
+    assert [temperatures for temperatures, *_ in calls] == [70]
+    del functions["anneal_log_likelihood"]
+    with pytest.raises(UserError, match="true_posterior_temperatures=150: needs a model"):
+        evaluate(functions, images, settings)
+
+
+def test_errors_of_few_effective_samples_are_not_known():
+    """`std(w) / (mean(w) sqrt(K))` in loops; below ten effective samples, or an eighth of them, it is infinite."""
+    weights = np.random.default_rng(0).lognormal(size=200)
+    size = weights.sum() ** 2 / np.sum(weights**2)
+    wanted = np.std(weights, ddof=1) / weights.mean() / np.sqrt(200)
+    np.testing.assert_allclose(importance_weighted.standard_error(np.array([size]), 200), wanted, rtol=1e-9)
+    errors = importance_weighted.standard_error(np.array([9.9, 24.9, 25.1, 200.0]), 200)
+    assert np.isinf(errors).tolist() == [True, True, False, False]
+    assert errors[-1] == 0

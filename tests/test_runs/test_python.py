@@ -97,8 +97,23 @@ def test_evaluate_repeats_and_varies(trained, tmp_path):
         posterior_temperatures=7, progress=False, say=said.append, **settings,
     )  # fmt: skip
     assert (other["split"], other["seed"], other["flattening"]) == ("valid", 3, [1.0, 2.0])
-    assert [str(line).split(":")[0] for line in said] == ["posterior_temperatures=7"]
+    assert str(said[0]).startswith("posterior_temperatures=7: has no effect")
+    assert said[1].startswith(
+        f"valid NLL {other['exact_nll']:.3f} +- {other['exact_nll_standard_error']:.3f} nats, exact"
+    )
     assert other["posterior_temperatures"] is None
+
+
+def test_the_same_again_in_one_process_shows_the_results(trained, capsys):
+    """As a notebook's cell that is run twice; quietly, nothing else is said."""
+    config, results = trained
+    networks = {"encoder": convolutional(), "decoder": perceptron(), "likelihood": NoisyChannel}
+    for quiet, first in ((False, "PWL with 8 latents"), (True, "test NLL")):
+        said = []
+        assert dvae.train(config, **networks, quiet=quiet, say=said.append) == results
+        assert said[0].startswith(first)
+        assert ("this run is complete; its results:" in said) is not quiet
+    assert capsys.readouterr() == ("", "")
 
 
 class Elsewhere:
@@ -196,12 +211,12 @@ def test_arrays_from_python(tmp_path, monkeypatch):
     assert (results["dataset"], results["num_examples"]) == ("mine", 8)
     events = EventAccumulator(str(tmp_path / "run" / "valid")).Reload()
     for name in ("samples", "reconstructions"):  # six lines of pixels and what is between them, enlarged
-        [event] = events.Tensors(name)
+        [event] = events.Tensors(f"pictures/{name}")
         assert int(tf.make_ndarray(event.tensor_proto)[1]) == 8 * (2 * 6 - 1)
     again = dvae.evaluate(config.log_dir, dataset=dataset, num_samples=20, progress=False)
     assert again["exact_nll"] == pytest.approx(results["exact_nll"])
     assert dvae.trained_model(config.log_dir, dataset=dataset).dataset is dataset
-    with pytest.raises(ValueError, match="dataset='mine': must be one of"):
+    with pytest.raises(ValueError, match="dataset='mine': was handed in from Python: hand it in again"):
         dvae.evaluate(config.log_dir)
 
 

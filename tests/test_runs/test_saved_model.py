@@ -10,7 +10,7 @@ from dvae.evaluation import saved_model
     ("content", "reason"),
     [
         ("not json", "Expecting value"),
-        ("[1]", "is not of this program"),
+        ("[1]", "must be an object"),
         ('{"settings": 3}', "is not of this program"),
         ('{"settings": {"model": "pwl"}, "checksum": "", "step": 1}', "lacks seconds"),
         ('{"settings": {"model": "pwl"}, "checksum": "", "step": 1, "seconds": 2}', "lacks data_dir, dataset"),

@@ -5,17 +5,17 @@ import typing
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import dvae
 import runs
 from dvae import data, published
-from dvae.config import PROTOCOLS, Config, EvaluationSettings
+from dvae.config import DIMOD, PROTOCOLS, Config, EvaluationSettings, prior_samplers
 from dvae.errors import UserError
+from dvae.prior_samplers import PRIOR_SAMPLERS
 from dvae.recipes import RECIPES
 from dvae.settings import rules
 from dvae.settings.complete import complete
-from dvae.systems import IW_GRADIENTS, PRIOR_SAMPLERS, STRATEGIES, SYSTEMS
+from dvae.systems import IW_GRADIENTS, LIKELIHOODS, STRATEGIES, SYSTEMS
 from dvae.tasks import TASKS
 from models.posterior import BASES
 
@@ -35,9 +35,12 @@ def test_every_choice_stands_for_something():
     }
     assert choices == {
         "model": tuple(SYSTEMS), "objective": tuple(TASKS), "iw_gradient": tuple(IW_GRADIENTS),
-        "prior_sampler": tuple(PRIOR_SAMPLERS), "strategy": tuple(STRATEGIES), "valid_base": BASES, "test_base": BASES,
+        "likelihood": tuple(LIKELIHOODS), "prior_sampler": prior_samplers, "strategy": tuple(STRATEGIES),
+        "batch_norm_statistics": ("replica", "synchronised"),
+        "valid_base": BASES, "test_base": BASES,
         "test_protocol": PROTOCOLS, "recipe": tuple(RECIPES),
     }  # fmt: skip
+    assert prior_samplers() == (*PRIOR_SAMPLERS, f"{DIMOD}MODULE.NAME")
 
 
 def test_completed_settings_have_no_gap_and_are_stable():
@@ -45,7 +48,9 @@ def test_completed_settings_have_no_gap_and_are_stable():
     for case in runs.CASES.values():
         config = complete(case)
         left_out = {name for name, value in dataclasses.asdict(config).items() if value is None}
-        assert left_out == {"test_temperatures", "test_base", "coupling_rank"}
+        assert left_out == {
+            "test_temperatures", "test_base", "coupling_rank", "valid_fraction", "test_fraction", "num_devices",
+        }  # fmt: skip
         assert complete(dataclasses.asdict(config)) == config
         assert {name: getattr(config, name) for name in case} == case
 
@@ -81,8 +86,9 @@ def test_a_recipe_stands_in_for_what_is_left_out_alone():
         config, other = (complete({"recipe": given, "dataset": "binarized_mnist"}) for given in (name, "published"))
         changed = {n: v for n, v in dataclasses.asdict(config).items() if v != getattr(other, n) and n != "recipe"}
         assert changed == {n: v for n, v in recipe.common.items() if v != published.COMMON[n]}
-        given = {"recipe": name, **dict.fromkeys(recipe.common, 3)}
-        assert {n: getattr(complete(given), n) for n in recipe.common} == dict.fromkeys(recipe.common, 3)
+        own = {n: not v if isinstance(v, bool) else 3 for n, v in recipe.common.items()}
+        given = complete({"recipe": name, **own})
+        assert {n: getattr(given, n) for n in own} == own
     assert RECIPES["published"] == ({}, {})
 
 
@@ -99,6 +105,7 @@ def test_a_recipe_stands_in_for_what_is_left_out_alone():
             "num_replicates=1: must be at least 2 with term_1=True: it is a covariance over them",
         ),
         ({"model": "vae"}, "model='vae': must be one of dvae_spike_exp, "),
+        ({"prior_sampler": "dimod:"}, "prior_sampler='dimod:': must be one of population_annealing, pcd, "),
         ({"num_groups": 2}, "num_groups=2: must be 1 for dvaess, whose posterior is one RBM"),
         ({"objective": "mcmc", "num_latents": 22}, "num_latents=22: must be at most 20 for objective='mcmc', whose"),
         ({"objective": "mcmc", "num_samples": 5}, "num_samples=5: must be 1 for objective='mcmc'"),
@@ -113,7 +120,7 @@ def test_a_recipe_stands_in_for_what_is_left_out_alone():
         ({"kl_warmup": 1.5}, "kl_warmup=1.5: must be at most 1"),
         ({"shared_context": "yes"}, "shared_context='yes': must be True or False"),
         ({"dataset": None}, "dataset=None: must be a text"),
-        ({"strategy": "cluster"}, "strategy='cluster': must be one of default"),
+        ({"strategy": "cluster"}, "strategy='cluster': must be one of one, mirrored, multi_worker"),
         ({"latents": 3}, "latents=3: is no setting of a training"),
     ],
 )
@@ -175,6 +182,10 @@ def test_integers_serve_as_numbers():
         ({"objective": "mcmc", "num_gibbs_sweeps": 5, "num_relaxed_sweeps": 2}, {"num_relaxed_sweeps": "objective"}),
         ({"tempering_levels": 5}, {"tempering_levels": "prior_sampler"}),
         ({"tempering_levels": 5, "prior_sampler": "parallel_tempering"}, {}),
+        (
+            {"sampler_arguments": "{}", "sampler_beta": 2.0},
+            {"sampler_arguments": "prior_sampler", "sampler_beta": "prior_sampler"},
+        ),
         ({"observed": "left", "iw_gradient": "iwae"}, {"observed": "objective", "iw_gradient": "objective"}),
         ({"objective": "iw", "iw_gradient": "iwae", "num_samples": 5}, {}),
         ({"shared_context": False}, {"shared_context": "model"}),
@@ -220,7 +231,7 @@ OUTSIDE = {  # read where a run is opened, described or evaluated, and not by th
     "dataset", "data_dir", "log_dir", "strategy", "report_every", "eval_every", "checkpoint_every", "valid_examples",
     "test_examples", "valid_samples", "test_samples", "valid_temperatures", "test_temperatures", "log_z_chains",
     "valid_log_z_temperatures", "test_log_z_temperatures", "valid_pictures",
-    "valid_base", "test_base", "test_protocol", "recipe",
+    "valid_base", "test_base", "test_protocol", "recipe", "valid_fraction", "test_fraction",
 }  # fmt: skip
 
 
@@ -232,18 +243,12 @@ def test_a_task_reads_the_settings_it_says_it_reads(name):
     task = TASKS[config.objective](watched, data.load_dataset(config.dataset, config.data_dir))
     state = task.new_state()
     trainer = task.trainer(state)
-    trainer.run_steps.get_concrete_function()
+    trainer.steps.get_concrete_function()
     fields = {field.name for field in dataclasses.fields(Config)}
     said = TASKS[config.objective].reads(config)
     # Of one posterior kind only, read where either is built; one that is published for another structure.
     assert (watched.read & fields) - {"num_groups", "model"} <= said
     assert said - watched.read <= OUTSIDE | {"num_groups", "model", "objective"}
-
-
-def test_strategies_are_scopes():
-    for strategy in STRATEGIES.values():
-        with strategy().scope():
-            assert isinstance(strategy(), tf.distribute.Strategy)
 
 
 def test_evaluations_of_a_training_are_its_settings():
@@ -252,3 +257,12 @@ def test_evaluations_of_a_training_are_its_settings():
     assert (valid.num_samples, valid.seed, valid.log_z_chains, valid.log_z_temperatures) == (7, 3, 13, 1000)
     assert (test.posterior_temperatures, test.num_examples, test.num_samples) == (11, 500, 4000)
     np.testing.assert_array_equal([valid.flattening, test.flattening], 1)
+
+
+def test_a_message_is_one_line_that_can_be_shown():
+    """Whatever a file or a flag has in it: line breaks, bytes that are no text, no end."""
+    assert str(UserError("must\nbe \ud800", model="a\0b")) == "model='a\\x00b': must be \\ud800"
+    shown = str(UserError("must be short", dataset="1" * 5000))
+    assert len(shown) < 1100
+    assert shown.startswith("dataset='111")
+    assert shown.endswith("1': must be short")

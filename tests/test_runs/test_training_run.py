@@ -3,15 +3,19 @@
 import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import runs
 from dvae import data
-from dvae.errors import UserError
+from dvae.errors import DivergenceError, UserError
+from dvae.runs import training_run
 from dvae.runs.checkpoints import Checkpoints, saved_in
+from dvae.runs.completed import results_of_complete
 from dvae.runs.monitoring import Monitor
 from dvae.runs.run_directory import RunDirectory
 from dvae.runs.summary import describe_results
@@ -98,9 +102,31 @@ def test_resumed_metrics_continue_the_curve(tmp_path):
                 del line[name]
     assert [line["step"] for line in whole if line["group"] == "train"] == [50, 80, 100, 150, 160, 200, 240]
     assert [line["step"] for line in whole if line["group"] == "valid"] == [100, 200, 240]
-    for got, expected in zip(killed, whole, strict=True):
-        assert got.pop("group") == expected.pop("group")
-        assert got == pytest.approx(expected, rel=1e-5)  # sums of float32 over a report that began in two processes
+    assert killed == whole
+
+
+def test_a_run_may_go_on_with_other_devices_and_says_so(tmp_path):
+    """As may one of before there were any, whose strategy had another name."""
+    task, said = small_task(model="pwl"), []
+    directory = RunDirectory(tmp_path)
+    directory.open(task, resume=True, num_replicas=2)
+    directory.release()
+    content = json.loads(directory.config_file.read_text())
+    for name in ("num_devices", "batch_norm_statistics"):
+        del content["settings"][name]
+    directory.config_file.write_text(json.dumps(content | {"settings": content["settings"] | {"strategy": "default"}}))
+    assert directory.config() == task.config
+    for num, told in ((1, ["number of replicas is 1, was 2 when the run began"]), (2, [])):
+        said.clear()
+        directory.open(task, resume=True, say=said.append, num_replicas=num)
+        directory.release()
+        assert [line.partition(": ")[2].partition(": ")[0] for line in said] == told
+    del content["environment"]["number of replicas"]
+    directory.config_file.write_text(json.dumps(content))
+    directory.open(task, resume=True, say=pytest.fail)
+    directory.release()
+    with pytest.raises(UserError, match=r"batch_norm_statistics='synchronised': the run in .* has replica"):
+        opened(tmp_path, small_task(model="pwl", batch_norm_statistics="synchronised"))
 
 
 def test_other_seed_other_weights():
@@ -119,17 +145,21 @@ def test_of_a_damaged_checkpoint_and_a_whole_one_the_whole_one_serves(tmp_path, 
     run.directory.release()
     older, newest = saved_in(run.directory.checkpoints)
     assert (older.name, newest.name) == ("000000080", "000000100")
+    copy = tmp_path / "copy"
+    shutil.copytree(newest, copy)
     newest.rename(newest.with_name(newest.name + ".partial"))
     assert resumed_step(config, tmp_path) == 80
-    newest.with_name(newest.name + ".partial").rename(newest)
-    index, data = newest / "state.index", newest / "state.data-00000-of-00001"
-    whole = {path: path.read_bytes() for path in (index, data)}
-    for path in (index, data):
-        for damaged in (whole[path][:100], b"", None):
-            path.unlink() if damaged is None else path.write_bytes(damaged)
+    assert [path.name for path in older.parent.iterdir()] == [older.name]
+    shutil.copytree(copy, newest.with_name(newest.name + ".replaced"))  # killed between the two moves of a replacement
+    assert resumed_step(config, tmp_path) == 100
+    index, data, progress = newest / "state.index", newest / "state.data-00000-of-00001", newest / "progress.json"
+    for path in (index, data, progress):
+        for damage in (lambda whole: whole[: len(whole) // 2], lambda whole: b"", lambda whole: bytes(len(whole))):
+            path.write_bytes(damage(path.read_bytes()))
             assert resumed_step(config, tmp_path) == 80
             assert f"{newest}: cannot be read" in capsys.readouterr().out
-            path.write_bytes(whole[path])
+            assert newest.with_name(newest.name + ".damaged").exists()
+            shutil.copytree(copy, newest)
     assert resumed_step(config, tmp_path) == 100
     for path in (newest, older):
         (path / "state.index").write_bytes(b"")
@@ -243,6 +273,20 @@ def test_what_a_file_system_refuses_is_one_line(tmp_path, monkeypatch, error, re
     assert "goes on from the last checkpoint" in str(caught.value)
 
 
+@pytest.mark.parametrize(("quiet", "shown"), [(True, ""), (False, "compiled\n")])
+def test_a_quiet_run_shows_no_progress(tmp_path, monkeypatch, capsys, quiet, shown):
+    """Neither lines nor, though stderr were a terminal, a bar."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monitor = Monitor(RunDirectory(tmp_path), num_steps=5, first_step=0, quiet=quiet)
+    monitor.say("compiled")
+    monitor.start_bar(0)
+    monitor.progress(2)
+    monitor.close()
+    said = capsys.readouterr()
+    assert said.out == shown
+    assert ("training" in said.err) is not quiet
+
+
 def test_metrics_are_json(tmp_path):
     """What is not finite is null there, and missing in TensorBoard."""
     monitor = Monitor(RunDirectory(tmp_path), num_steps=1, first_step=0)
@@ -254,11 +298,103 @@ def test_metrics_are_json(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("size", "counted"), [(1000, 1000), (2**20 + 7, (2**20 + 7 + 4) // 5)])
+def test_histograms_of_many_numbers_are_of_some_from_all_over_them(tmp_path, size, counted):
+    """Every fifth of a little more than four times as many as one takes."""
+    monitor = Monitor(RunDirectory(tmp_path), num_steps=1, first_step=0)
+    monitor.histograms(1, {"weight": tf.reshape(tf.range(size, dtype=tf.float32), [-1, 1])})
+    monitor.close()
+    [event] = EventAccumulator(str(tmp_path / "valid")).Reload().Tensors("weights/weight")
+    left, right, count = tf.make_ndarray(event.tensor_proto).T
+    assert count.sum() == counted
+    assert (left[0], right[-1] > size - 6) == (0, True)
+
+
 def test_diverged_training_is_told_in_one_line(tmp_path):
     run = runs.open_run(runs.small_config(model="pwl"), tmp_path)
     run.state.model.likelihood.head.bias.assign(np.full(16, np.nan, np.float32))
-    with pytest.raises(UserError, match=r"learning_rate=0.003: training diverged between steps 0 and 50"):
+    with pytest.raises(UserError, match=r"training diverged: .* of step 1 not finite; there is no checkpoint"):
         run.train()
+
+
+@pytest.mark.parametrize(
+    ("what", "told"), [("moving_mean", "weights/"), ("moment", "optimizer/"), ("prior", "prior/0")]
+)
+def test_what_is_not_trained_must_be_finite_too(tmp_path, what, told):
+    """Nothing is saved of such a state, and the quantity is named; what is saved already stays."""
+    run = runs.open_run(runs.small_config(model="pwl", hidden_layers=1), tmp_path)
+    run._save()
+    variables = [v for v in run.state.model.variables if what in v.path] or run.state.optimizer.variables[2:]
+    spoilt = run.state._prior_variables[0] if what == "prior" else variables[0]
+    spoilt.assign(tf.fill(spoilt.shape, np.float32("nan")))
+    run.state.global_step.assign(5)
+    with pytest.raises(DivergenceError, match=rf"{told}.* not finite at step 5 .finite at step 0.; the checkpoint of"):
+        run._save()
+    assert [path.name for path in saved_in(run.directory.checkpoints)] == ["000000000"]
+    assert DivergenceError.status == 70
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    """On test data: no results.json, the last checkpoint stays, one line."""
+    run = runs.open_run(runs.small_config(model="pwl", hidden_layers=0), tmp_path)
+    run._save()
+
+    def not_finite(*_, **__):
+        raise DivergenceError("the elbo of example 3 is nan, not finite")
+
+    monkeypatch.setattr(training_run, "evaluate", not_finite)
+    with pytest.raises(DivergenceError, match=r"training diverged: the elbo of example 3 .*of step 0 is kept"):
+        run._evaluate_on_validation(Monitor(run.directory, num_steps=1, first_step=0))
+    assert not run.directory.results_file.exists()
+
+
+def test_other_versions_and_compiler_flags_are_told_of(tmp_path, monkeypatch):
+    task, said = small_task(model="pwl"), []
+    directory = opened(tmp_path, task)
+    directory.release()
+    content = json.loads(directory.config_file.read_text())
+    content["packages"]["keras"] = "3.0.0"
+    directory.config_file.write_text(json.dumps(content))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_other")
+    again = RunDirectory(tmp_path)
+    again.open(task, resume=True, say=said.append)
+    again.release()
+    assert len(said) == 2
+    assert "keras is" in said[0]
+    assert "was 3.0.0 when the run began" in said[0]
+    assert "XLA_FLAGS is --xla_other, was" in said[1]
+
+
+def test_a_run_whose_folder_has_gone_is_not_continued_elsewhere(tmp_path):
+    run = runs.open_run(runs.small_config(model="pwl", hidden_layers=0), tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        run._save()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("results.json", b""), ("results.json", b'{"nll": 3}'), ("results.json", b"\xff"), ("results.json", b"[" * 10**5)],
+)
+def test_a_complete_run_is_one_with_all_its_parts(tmp_path, file, content):
+    task, said = small_task(model="pwl"), []
+    directory = RunDirectory(tmp_path)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=r"was complete, but its results.json .* and there is no checkpoint"):
+        results_of_complete(directory, task.likelihood_of, said.append)
+    (directory.checkpoints / "000000240").mkdir(parents=True)
+    assert results_of_complete(directory, task.likelihood_of, said.append) is None
+    assert "they are made again" in said[0]
+
+
+def test_a_log_that_is_damaged_keeps_no_run_from_going_on(tmp_path):
+    directory = RunDirectory(tmp_path)
+    whole = [b'{"step": 3, "group": "train"}', b'{"step": 3, "group": "valid"}', b'{"step": 4, "group": "train"}']
+    bad = [b"\xff\xfe", b"[1]", b'{"step": "3", "group": "train"}', b'{"step": 3, "group": []}', b"[" * 10**5, b"{"]
+    directory.metrics_file.write_bytes(b"\n".join([*bad, *whole, *bad]))
+    directory.forget_metrics_after({"train": 3, "valid": 2})
+    assert directory.metrics_file.read_bytes() == whole[0] + b"\n"
 
 
 def test_training_learns(tmp_path):

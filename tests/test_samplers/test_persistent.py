@@ -158,7 +158,7 @@ def test_table_starts_as_fair_coins():
 def test_table_read_after_write_and_other_examples_untouched():
     table, index = ChainTable(**TABLE), tf.constant([7, 0, 4])
     before, left = table.read(tf.range(10)).numpy(), random_bits(3, 3, 4)  # [K, B, N]
-    table.write(index, tf.constant(left))
+    table.store(index, table.packed(tf.constant(left)))
     np.testing.assert_array_equal(table.read(index), left)
     others = [i for i in range(10) if i not in (7, 0, 4)]
     np.testing.assert_array_equal(table.read(tf.range(10)).numpy()[:, others], before[:, others])
@@ -168,7 +168,7 @@ def test_table_read_after_write_and_other_examples_untouched():
 def test_table_layout(num_units):
     """Chain k of example b is row [b, k] of the table, a bit a unit, whichever order examples are asked in."""
     table = ChainTable(**TABLE | {"num_units": num_units})
-    table.write(tf.constant([9, 2]), tf.constant(random_bits(3, 2, num_units)))
+    table.store(tf.constant([9, 2]), table.packed(tf.constant(random_bits(3, 2, num_units))))
     stored = np.unpackbits(table.table.numpy(), axis=-1, bitorder="little")[..., :num_units]
     read = table.read(tf.constant([5, 9, 2])).numpy()
     assert read.shape == (3, 3, num_units)
@@ -188,16 +188,16 @@ def test_table_works_in_a_function():
 
     @tf.function
     def flip(index):
-        table.write(index, 1 - table.read(index))
+        table.store(index, table.packed(1 - table.read(index)))
 
-    table.write(index, tf.constant(left))
+    table.store(index, table.packed(tf.constant(left)))
     flip(index)
     np.testing.assert_array_equal(table.read(index), 1 - left)
 
 
 def test_table_checkpoint_round_trip(tmp_path):
     table = ChainTable(**TABLE)
-    table.write(tf.range(10), tf.constant(random_bits(3, 10, 4)))
+    table.store(tf.range(10), table.packed(tf.constant(random_bits(3, 10, 4))))
     path = tf.train.Checkpoint(chains=table).save(str(tmp_path / "checkpoint"))
     restored = ChainTable(**{**TABLE, "seed": (8, 8)})
     assert np.any(restored.table.numpy() != table.table.numpy())

@@ -6,7 +6,7 @@ import tensorflow as tf
 from scipy import stats
 
 import reference
-from samplers import random
+from samplers import gibbs, random
 
 # From the authors' test vectors (Random123, `kat_vectors`): key, counter, words.
 KNOWN = [
@@ -46,6 +46,34 @@ def test_words_and_uniforms_are_those_of_the_reference(shape, compiled):
             found = function(tf.constant(seed))
             np.testing.assert_array_equal(found, wanted[name], err_msg=name)
             assert (found.dtype.name, found.shape) == (name.replace("words", "uint32"), shape)
+
+
+@every_mode
+@pytest.mark.parametrize("batch_axis", [-1, -2, -3])
+@pytest.mark.parametrize("num_rows", [5, 6])
+def test_rows_of_a_batch_draw_what_they_draw_in_the_whole(compiled, batch_axis, num_rows):
+    """Wherever the rows lie, also where a block's two words do, and however they are divided; seeds are split alike."""
+    whole = [3, 4, 7]
+    whole[batch_axis] = num_rows
+
+    def draw(shape, seed):
+        of_uniform, of_double, of_halves = random.split(seed, 3)
+        named = {"batch_axis": batch_axis}
+        return [
+            random.uniform(shape, of_uniform, **named),
+            random.uniform(shape, of_double, tf.float64, **named),
+            *random.half_uniforms(shape, gibbs.sweep_seed(of_halves, 3), **named),
+        ]
+
+    expected = draw(whole, tf.constant([3, -4]))
+    function = tf.function(draw, jit_compile=True) if compiled else draw
+    for first, num in ((0, 2), (2, 1), (1, num_rows - 1)):
+        shape = list(whole)
+        shape[batch_axis] = num
+        found = function(shape, random.RowsSeed(tf.constant([3, -4]), first, num_rows))
+        for got, wanted in zip(found, expected, strict=True):
+            rows = np.take(wanted, range(first, first + num), axis=batch_axis)
+            np.testing.assert_array_equal(got, rows)
 
 
 def test_shapes_may_be_known_late():

@@ -131,3 +131,16 @@ def test_log_z_of_a_large_base_is_summed_in_double():
     base = Base(tf.constant(biases), tf.constant(biases[:100]))
     wanted = sum(np.logaddexp(0, np.float64(part)).sum() for part in base)
     np.testing.assert_allclose(base.log_z(), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_machine_of_spins_has_the_ising_model_s_energies(batch):
+    """But for a constant, by loops over all states of spins -1 and 1."""
+    fields_left, fields_right, couplings = reference.machine(3, 3, 2, batch=batch)
+    rbm = RBM.of_spins(*(tf.constant(part) for part in (fields_left, fields_right, couplings)))
+    states = reference.all_states(5)
+    for index in itertools.product(*map(range, batch)):
+        u, v, j = fields_left[index], fields_right[index], couplings[index]
+        ising = [-(u @ s[:3] + v @ s[3:] + s[:3] @ j @ s[3:]) for s in 2 * states - 1]
+        own = [reference.energy([np.asarray(part[index]) for part in rbm], z[:3], z[3:]) for z in states]
+        np.testing.assert_allclose(np.diff(own), np.diff(ising), atol=1e-12)

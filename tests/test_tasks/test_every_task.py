@@ -14,6 +14,7 @@ import runs
 from dvae.config import EvaluationSettings
 from dvae.evaluation.enumeration import exact_log_likelihood
 from dvae.evaluation.estimates import RESULTS, evaluate
+from dvae.evaluation.serving import server_functions
 from dvae.runs.checkpoints import reader, saved_in
 from dvae.runs.trained_model import trained_model
 from dvae.systems import SYSTEMS
@@ -59,7 +60,7 @@ def test_resumed_run_ends_with_the_same_bits(finished, tmp_path):
     """Killed between two checkpoints, a run ends as one that was never interrupted: weights and all state."""
     runs.train_until(runs.open_run(finished.config, tmp_path), 210)
     resumed = runs.open_run(finished.config, tmp_path)
-    assert resumed.step == 160  # the last checkpoint before step 210
+    assert resumed.step == 200  # where an evaluation began with a checkpoint; it is made again
     resumed.train()
     for variable, expected in zip(resumed.state.model.variables, finished.last_weights, strict=True):
         np.testing.assert_array_equal(variable.numpy(), expected, err_msg=variable.path)
@@ -117,6 +118,12 @@ def test_run_directory_is_complete(finished):
     for name in ("train", "valid"):
         assert list((folder / name).glob("events.out.tfevents.*"))
     events = EventAccumulator(str(folder / "valid")).Reload()
+    headings = sorted({tag.partition("/")[0] for tag in events.Tags()["tensors"] if "/" in tag and tag[0] != "_"})
+    assert headings == ["NLL", *(["pictures"] if finished.config.valid_pictures else []), "validation", "weights"]
+    lines = [json.loads(line) for line in finished.run.directory.metrics_file.read_text().splitlines()]
+    nlls = [line["nll"] for line in lines if line["group"] == "valid"]
+    shown = [tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors("NLL/validation")]
+    np.testing.assert_allclose(shown, nlls, rtol=1e-6)
     [text] = events.Tensors("configuration")
     assert f"| beta | {finished.config.beta} |" in tf.make_ndarray(text.tensor_proto).item().decode()
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
@@ -137,6 +144,8 @@ def test_the_table_of_test_examples_is_what_the_results_are_means_of(finished):
     data = finished.run.dataset.test
     np.testing.assert_array_equal(table["example"], -(-np.arange(32) * len(data) // 32))
     measured = {"nll", "exact_nll", "elbo", "effective_sample_size"}
+    order = ("example", "nll", "standard_error", "elbo", "entropy", "effective_sample_size", "exact_nll")
+    assert table.dtype.names == tuple(name for name in order if name in table.dtype.names)
     assert set(table.dtype.names) >= {name for name in measured if results[name] is not None}
     for name in measured & set(table.dtype.names):
         assert table[name].mean() == pytest.approx(results[name], rel=1e-12)
@@ -198,9 +207,11 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
     width = 8 if objective == "structured" else 16  # of what the posterior is given, and of what is decoded
     x = X[:, :width]
     expected = {("decode", "logits"): (call(signatures, "decode", z=STATES[:5]), (5, width))}
-    names = {"decode", "log_prob_of_pairs", "render"}
+    expected |= {("pixel_parameters", "logits"): (call(signatures, "pixel_parameters", z=STATES[:5]), (5, width))}
+    names = {"decode", "log_prob_of_pairs", "render", "pixel_parameters"}
     if objective != "structured":
         names |= {"prior_energy", "prior_parameters", "sample_prior", "generate", "log_partition", "reconstruct"}
+        names |= {"sample_examples"}
         partition = call(signatures, "log_partition", num_chains=9, num_temperatures=11, seed=SEED)
         outputs = ("log_z", "standard_error", "effective_sample_size", "from_uniform", "from_own_means")
         expected |= {("log_partition", name): (partition, ()) for name in outputs}
@@ -208,6 +219,7 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
             ("prior_energy", "energy"): (call(signatures, "prior_energy", z=STATES[:5]), (5,)),
             ("sample_prior", "z"): (call(signatures, "sample_prior", num_samples=7, seed=SEED), (7, 8)),
             ("generate", "probabilities"): (call(signatures, "generate", num_samples=7, seed=SEED), (7, 16)),
+            ("sample_examples", "x"): (call(signatures, "sample_examples", num_samples=7, seed=SEED), (7, 16)),
             ("reconstruct", "probabilities"): (call(signatures, "reconstruct", x=X, seed=SEED), (3, 16)),
         }
         of_prior = call(signatures, "prior_parameters")
@@ -219,6 +231,7 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
         expected |= {("posterior_energy", "energy"): (energy, (3, 5))}
     if objective != "mcmc":
         names |= {"sample_posterior", "posterior_settings", "log_likelihood", "estimate_log_likelihood"}
+        names |= {"anneal_log_likelihood"}
         posterior = call(signatures, "sample_posterior", x=x, num_samples=4, seed=SEED)
         expected |= {("sample_posterior", n): (posterior, shape) for n, shape in (("z", (4, 3, 8)), ("log_q", (4, 3)))}
         log_z = {} if objective == "structured" else {"log_z": np.float32(5)}
@@ -243,13 +256,36 @@ def test_contract_of_names_shapes_and_types(signatures, finished):
     for (signature, name), (outputs, shape) in expected.items():
         assert outputs[name].shape == shape, (signature, name)
         assert outputs[name].dtype == np.float32, (signature, name)
-    assert set(signatures) == names
+    assert set(signatures) == names | set(server_functions(finished.run.functions))
+
+
+def test_contract_of_what_servers_are_offered(signatures, finished):
+    """Beside the signatures of the contract: a default one and those in rows, the batch in front of all they take."""
+    objective = finished.config.objective
+    width, given = (8, "observed") if objective == "structured" else (16, "x")
+    x, shape = X[:, :width], {"probabilities": (3, width)}
+    counts, seeds = {"num_samples": np.full(3, 6, np.int32)}, {"seed": np.arange(3, dtype=np.int32)}
+    wanted = {"serving_default": ({given: x}, shape)}
+    if objective == "structured":
+        wanted["predict_rows"] = {given: x} | counts | seeds, shape
+    else:
+        wanted |= {"generate_rows": (seeds, shape), "reconstruct_rows": ({"x": x} | seeds, shape)}
+    if objective != "mcmc":
+        latents, log_z = {"z": (3, 8), "log_q": (3,)}, {"log_z": np.float32([5, 5, 5])}
+        wanted |= {"encode": ({"x": x}, latents), "encode_rows": ({"x": x} | seeds, latents)}
+        scores = dict.fromkeys(("log_likelihood", "effective_sample_size", "elbo", "entropy"), (3,))
+        wanted["log_likelihood_rows"] = {"x": X} | counts | seeds | ({} if objective == "structured" else log_z), scores
+    assert set(server_functions(finished.run.functions)) == set(wanted)
+    for name, (inputs, shapes) in wanted.items():
+        assert {name: output.shape for name, output in call(signatures, name, **inputs).items()} == shapes
+        specs = signatures[name].structured_input_signature[1]
+        assert all(spec.shape[0] is None for spec in specs.values())
 
 
 def test_loaded_functions_are_those_in_place(signatures, finished):
     """Same inputs, same seed: the exported model answers as the one that was trained."""
     in_place, x = finished.run.functions, X[:, :8] if finished.config.objective == "structured" else X
-    assert set(signatures) == set(in_place)
+    assert set(signatures) == set(in_place) | set(server_functions(in_place))
     log_z = {} if finished.config.objective == "structured" else {"log_z": np.float32(5)}
     inputs = {
         "decode": {"z": STATES},

@@ -80,14 +80,14 @@ def iteration(request):
         reference_models.weights_of(state.model),
         step,
         grey=train[INDEX],
-        mean_pixel=dataset.mean_pixel.astype(float),
+        mean_pixel=dataset.train.mean(axis=0, dtype=float),
         table=table[INDEX],
         particles=particles,
         old_prior=OLD_PRIOR,
         log_z=LOG_Z,
     )
     trainer = task.trainer(state)
-    metrics = trainer.run_steps(tf.constant(INDEX[None], tf.int32))
+    metrics = trainer.run_steps(tf.constant(INDEX[None], tf.int32)).totals
     return types.SimpleNamespace(slow=slow, state=state, metrics=metrics, table=table, step=step, rate=rate)
 
 

@@ -25,7 +25,7 @@ LEVEL = 1e-5
 
 def make_model(**settings):
     config = dataclasses.replace(tiny.config("pwl", **settings), objective="mcmc")
-    model = build_generative_model(config, tiny.MEAN_PIXEL)
+    model = build_generative_model(config, tiny.EXAMPLES)
     reference_models.randomize(model, 4)
     return model
 
@@ -122,7 +122,7 @@ def test_a_step_descends_the_numpy_loss():
     reference_models.randomize(state.model, 2)
     before, start = reference_models.weights_of(state.model), state.chains.read(tf.range(7)).numpy()
     trainer = task.trainer(state)
-    metrics = trainer.run_steps(tf.constant(index[None], tf.int32))
+    metrics = trainer.run_steps(tf.constant(index[None], tf.int32)).totals
     chains = state.chains.read(tf.range(7)).numpy().astype(float)
     np.testing.assert_array_equal(chains[:, [1, 2, 4]], start[:, [1, 2, 4]])
     assert np.any(chains != start)
