@@ -11,47 +11,36 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dvae import pictures
 from dvae.building import Networks, likelihood_class
 from dvae.config import Config
 from dvae.data import BatchOrder, Dataset, load_dataset, spread
 from dvae.errors import DivergenceError, PeerError, UserError
-from dvae.evaluation import pilot, saved_model
-from dvae.evaluation.estimates import MEASURED, evaluate, results_with_exact_nll
-from dvae.evaluation.signatures import DrawSettings, Functions
-from dvae.files import write_json, write_table
+from dvae.evaluation.estimates import MEASURED, evaluate
+from dvae.evaluation.signatures import DrawSettings
 from dvae.interruption import Interruption
 from dvae.runs.cautions import OF_TRAINING, cautions
 from dvae.runs.checkpoints import Checkpoints, Progress
 from dvae.runs.completed import results_of_complete
+from dvae.runs.final_evaluation import evaluate_exported, export_best
 from dvae.runs.footprint import Footprint
 from dvae.runs.monitoring import Monitor
 from dvae.runs.needs import check_memory
 from dvae.runs.refusals import telling_of_files
 from dvae.runs.run_directory import PLACES, RunDirectory
+from dvae.runs.showing import shown_parameters, shown_pictures
 from dvae.runs.stepping import Stepping
-from dvae.runs.summary import (
-    describe_results,
-    describe_run,
-    described_pilot,
-    evaluated_by,
-    unused_fractions,
-)
+from dvae.runs.summary import describe_results, describe_run, evaluated_by, unused_fractions
 from dvae.runs.together import Leader, follow, left_by_another
+from dvae.runs.voice import Voice
 from dvae.settings.complete import on_data
 from dvae.systems import STRATEGIES
 from dvae.tasks import TASKS
-from dvae.tasks.task import Pictures, Task
+from dvae.tasks.task import Task
 from dvae.training.replicas import Replicas
 from dvae.training.train_state import TrainState
 from dvae.training.trainer import Sums
 from models.likelihood import Likelihood
 from models.posterior import BASES
-
-_PICTURES = 40
-_HISTOGRAM_EXAMPLES = 100
-# Bounds of the memory that pictures and histograms take: pixels shown, and couplings of RBM posteriors.
-_PIXELS_SHOWN, _COUPLINGS = 2**20, 2**24
 
 
 def train(
@@ -90,12 +79,8 @@ def train(
       StorageError: a UserError: the file system refuses to be written to. The last checkpoint is kept.
       PeerError: a UserError: another process of the training has ended. The last checkpoint is kept.
     """
-
-    def tell(text: str) -> None:
-        if not quiet:
-            say(text)
-
-    replicas = STRATEGIES[config.strategy](config, tell)
+    voice = Voice(say, quiet)
+    replicas = STRATEGIES[config.strategy](config, voice.progress)
     interruption = interruption or Interruption()
     replicas.check_batch(config.batch_size)
     networks = Networks(encoder, decoder, likelihood)
@@ -115,27 +100,25 @@ def train(
     state = task.new_state()  # before the folder is touched: networks may not fit
     if not replicas.is_chief:
         follow(task.trainer(state, replicas), order, interruption)
-        tell("the chief evaluates and writes what was trained")
+        voice.progress("the chief evaluates and writes what was trained")
         return {}
     directory = RunDirectory(config.log_dir)
     with telling_of_files(directory.path):
         directory.open(task, resume=resume, say=say, num_replicas=replicas.num)
         try:
-            tell(describe_run(config, dataset, num_replicas=replicas.num))
+            voice.progress(describe_run(config, dataset, num_replicas=replicas.num))
             footprint = Footprint.of(task, num_local=len(replicas.devices), num_replicas=replicas.num)
-            tell(footprint.described())
+            voice.progress(footprint.described())
             if remark := footprint.remark(task):
                 say(remark)
             for line in unused_fractions(config, dataset):
                 say(line)
             results = results_of_complete(directory, task.likelihood_of, say)
             if results is not None:
-                tell("this run is complete; its results:")
+                voice.progress("this run is complete; its results:")
                 Leader(task.trainer(state, replicas), interruption).end()
             else:
-                run = TrainingRun(
-                    task, order, directory, state, say, quiet=quiet, interruption=interruption, replicas=replicas
-                )
+                run = TrainingRun(task, order, directory, state, voice, interruption=interruption, replicas=replicas)
                 run.train()
                 results = run.finish()
         finally:
@@ -154,8 +137,8 @@ class TrainingRun:
       order: in which the training examples are visited.
       directory: opened for this task.
       state: of the task, new; a checkpoint in the directory is restored into it.
-      say: told of checkpoints that cannot be read, and how the final evaluation is made.
-      quiet: without progress.
+      voice: told of checkpoints that cannot be read, how the final evaluation is made, and of progress; if left out,
+        all is printed.
       interruption: watched by whoever made it; left out, none ever comes.
       replicas: this process is their chief; left out, a single one.
     """
@@ -166,23 +149,22 @@ class TrainingRun:
         order: BatchOrder,
         directory: RunDirectory,
         state: TrainState,
-        say: Callable[[str], None] = print,
+        voice: Voice | None = None,
         *,
-        quiet: bool = False,
         interruption: Interruption | None = None,
         replicas: Replicas | None = None,
     ) -> None:
         self.task, self.directory, self.state = task, directory, state
-        self.config, self.dataset, self._say, self._quiet = task.config, task.dataset, say, quiet
+        self.config, self.dataset, self._voice = task.config, task.dataset, voice or Voice()
         self.draw_settings = DrawSettings(
             temperatures=self.config.valid_temperatures, base=BASES.index(self.config.valid_base)
         )
         self.functions = task.functions(state.model, self.draw_settings)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.checkpoints = Checkpoints(directory.checkpoints, state.checkpoint(seconds=self.seconds))
-        restored = self.checkpoints.restore(say)
+        restored = self.checkpoints.restore(self._voice.say)
         if restored is None and directory.metrics_file.exists():
-            say(f"{directory.checkpoints}: holds no checkpoint, so the run begins again at step 0")
+            self._voice.say(f"{directory.checkpoints}: holds no checkpoint, so the run begins again at step 0")
         self._has_evaluated = False
         self._evaluation_is_due = restored is not None and restored.evaluation_due
         self._finite_at = self.step  # the last step at which all of the state was known to be
@@ -207,7 +189,7 @@ class TrainingRun:
             num_steps=config.num_steps,
             first_step=self.step,
             evaluation_due=self._evaluation_is_due,
-            quiet=self._quiet,
+            quiet=self._voice.quiet,
         )
         if self.step:
             monitor.say(f"resuming at step {self.step}")
@@ -260,60 +242,17 @@ class TrainingRun:
 
     def finish(self) -> dict[str, Any]:
         """Exports the best model, evaluates what was exported once on test data, writes results and pictures."""
-        config, state, directory = self.config, self.state, self.directory
-        origin = {"step": int(state.best_step), "seconds": float(self.seconds)}
-        self._tell(f"exporting the model of step {origin['step']}, the best on validation data")
-        with state.best_weights():
-            how = pilot.annealing(
-                self.functions,
-                self.dataset.valid,
-                protocol=config.test_protocol,
-                seed=config.seed,
-                base=config.test_base,
-                temperatures=config.test_temperatures,
-            )
-        found = how.pilot and how.pilot._asdict()
-        if found:
-            self._tell(f"pilot: {described_pilot(how.base, how.temperatures, found)}")
-        described = {
-            "posterior_pilot": found,
-            "settings": dataclasses.asdict(config),
-            "checksum": self.dataset.checksum,
-            "values": self.dataset.values,
-            "is_named": self.dataset.is_named,
-            "likelihood_of": self.task.likelihood_of,
-        }
-        self.draw_settings.temperatures.assign(how.temperatures)
-        self.draw_settings.base.assign(BASES.index(how.base))
-        draw_settings = self.draw_settings if self.task.has_posterior else None
-        with state.best_weights():
-            saved_model.save(
-                directory.saved_model, state.model, self.functions, draw_settings, origin=described | origin
-            )
-            for remark in state.model.likelihood.remarks():
-                self._say(remark)
-        functions = saved_model.load(directory.saved_model).functions
-        settings = config.for_test(temperatures=how.temperatures, base=how.base)
-        numbers = spread(len(self.dataset.test), settings.num_examples)
-        images = self.dataset.test[numbers]
-        with self._told_if_diverged():
-            evaluation = evaluate(functions, images, settings, progress=not self._quiet)
-        shown = self._pictures(functions, self._num_shown(_PICTURES))
-        pictures.save(directory.samples_picture, shown.samples)
-        pictures.save(directory.reconstructions_picture, shown.reconstructions)
-        context: dict[str, Any] = {"model": config.model, "dataset": config.dataset, "split": "test"}
-        context |= {"posterior_pilot": found, "recipe": config.recipe}
-        results = results_with_exact_nll(
-            functions, images, evaluation, numbers=numbers, progress=not self._quiet, **context, **origin
+        exported = export_best(
+            self.task,
+            self.state,
+            self.functions,
+            self.draw_settings,
+            self.directory,
+            seconds=float(self.seconds),
+            voice=self._voice,
         )
-        write_table(directory.test_examples, results.of_examples, zip(*results.of_examples.values(), strict=True))
-        write_json(directory.results_file, results.content)
-        return results.content
-
-    def _tell(self, text: str) -> None:
-        """Of progress."""
-        if not self._quiet:
-            self._say(text)
+        with self._told_if_diverged():
+            return evaluate_exported(self.task, exported, self.directory, voice=self._voice)
 
     def _call(self, most: int, monitor: Monitor) -> None:
         """One call of the graph. The first of a process, of a single step, compiles it, which is timed apart."""
@@ -411,26 +350,15 @@ class TrainingRun:
         measured: dict[str, float | None] = {name: getattr(evaluation, name) for name in MEASURED}
         seconds = {"training_seconds": float(self.seconds), "evaluation_seconds": time.perf_counter() - start}
         monitor.scalars("valid", self.step, {**measured, **further, **seconds})
-        seed = tf.constant([self.config.seed, 0])
         if self.config.valid_pictures:
-            num = self._num_shown(self.config.valid_pictures)
-            latents = self.task.latents_at_hand(self.state, 2 * num, seed)
-            monitor.images(self.step, self._pictures(self.functions, num, latents)._asdict())
-        most = max(1, _COUPLINGS // self.config.num_left**2)
-        images = self.dataset.valid[: min(_HISTOGRAM_EXAMPLES, most)]
-        monitor.histograms(self.step, self.task.parameters(self.state.model, images, seed))
+            shown = shown_pictures(self.task, self.functions, self.config.valid_pictures, self.state)
+            monitor.images(self.step, shown._asdict())
+        monitor.histograms(self.step, shown_parameters(self.task, self.state))
         monitor.say(
             f"step {self.step}: validation NLL {evaluation.nll:.2f} nats "
             f"({evaluation.num_examples} examples, {evaluated_by(evaluation.num_samples)})"
             + (", the best so far" if best else "")
         )
-
-    def _num_shown(self, wanted: int) -> int:
-        return min(wanted, max(1, _PIXELS_SHOWN // self.dataset.num_pixels))
-
-    def _pictures(self, functions: Functions, num: int, latents: tf.Tensor | None = None) -> Pictures:
-        originals = self.dataset.valid[spread(len(self.dataset.valid), num)]
-        return self.task.pictures(functions, originals, tf.constant([self.config.seed, 0]), latents=latents)
 
 
 def _sums(progress: Progress | None, metrics: Sequence[str]) -> Sums | None:

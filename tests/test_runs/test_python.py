@@ -16,7 +16,7 @@ import dvae
 import reference
 import runs
 from dvae.evaluation import importance_weighted
-from dvae.runs import training_run
+from dvae.runs import showing
 from models.likelihood import Likelihood
 
 QUICK = {"num_steps": 60, "report_every": 60, "eval_every": 60, "checkpoint_every": 60, "test_samples": 2000}
@@ -206,7 +206,7 @@ def test_arrays_from_python(tmp_path, monkeypatch):
     rows = np.random.default_rng(0).integers(0, 2, [40, 7])
     dataset = dvae.make_dataset("mine", train=rows, valid=rows[:9], test=rows[:8])
     config = runs.small_config(model="pwl", log_dir=str(tmp_path / "run"), valid_pictures=5, **QUICK)
-    monkeypatch.setattr(training_run, "_PIXELS_SHOWN", 7 * 3)  # of wide data fewer examples are shown: 3, and 6 samples
+    monkeypatch.setattr(showing, "_PIXELS", 7 * 3)  # of wide data fewer examples are shown: 3, and 6 samples
     results = dvae.train(config, dataset=dataset, say=lambda _: None)
     assert (results["dataset"], results["num_examples"]) == ("mine", 8)
     events = EventAccumulator(str(tmp_path / "run" / "valid")).Reload()
