@@ -248,6 +248,12 @@ class Config:
         )
 
 
+# Of AIS to the true posterior, where they are left out: chains, and the mixture in which they start. Its factors are a
+# ladder from q to what is nearly uniform, the same for every model: what a q that is sure of itself leaves out, one of
+# the flattened ones does not, and where q is good its own share of the chains is enough.
+ANNEALED_CHAINS, ANNEALED_FLATTENING = 64, (1.0, 2.0, 4.0, 8.0)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """Every setting of an evaluation on given data; `results.json` shows all of them."""
@@ -261,15 +267,14 @@ class EvaluationSettings:
     flattening: tuple[float, ...] = setting(
         "Evaluation",
         "factors 1,F,...: importance samples come from an equal mixture of q(z | x) and of q with its logits or "
-        "energies divided by each",
+        "energies divided by each (1,2,4,8 with true_posterior_temperatures if left out)",
         (1.0,),
         least=1,
     )
     true_posterior_temperatures: int = setting(
         "Evaluation",
-        "temperatures of AIS from q(z | x) through the true posterior, by which the NLL is without the error of q as a "
-        "proposal (num_samples is 64 then if left out); with example_error, the most; 0 for importance samples of q "
-        "alone",
+        "temperatures of AIS from that mixture to the true posterior, by which the NLL is without the error of q as a "
+        "proposal (num_samples is 64 then if left out); with example_error, the most; 0 for importance samples alone",
         0,
         least=0,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -78,7 +77,7 @@ class DiscreteVAE(GenerativeModel):
         """
 
         return annealed_likelihood.log_likelihood(
-            self.posterior, encoding, draws, self._log_ratio_to_q(x, log_z), schedule=schedule, seed=seed
+            self.posterior, encoding, draws, self._log_joint_of(x, log_z), schedule=schedule, seed=seed
         )
 
     def annealed_backward(
@@ -89,12 +88,11 @@ class DiscreteVAE(GenerativeModel):
         See `models.annealed_likelihood.backward`.
         """
         return annealed_likelihood.backward(
-            self.posterior, encoding, z, self._log_ratio_to_q(x, log_z), schedule=schedule, seed=seed
+            self.posterior, encoding, z, self._log_joint_of(x, log_z), schedule=schedule, seed=seed
         )
 
-    def _log_ratio_to_q(self, x: tf.Tensor, log_z: tf.Tensor) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        def log_ratio(z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-            log_joint = tf.add_n(self.joint_terms(x, z, log_z, training=False))
-            return tf.cast(log_joint, tf.float64) - log_q
+    def _log_joint_of(self, x: tf.Tensor, log_z: tf.Tensor) -> annealed_likelihood.LogJoint:
+        def log_joint(z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tf.add_n(self.joint_terms(x, z, log_z, training=False)), tf.float64)
 
-        return log_ratio
+        return log_joint

@@ -63,9 +63,9 @@ class ConditionalModel(keras.Model):
         `encoding` is that of the observed parts, `schedule` that of the temperatures.
         """
 
-        def log_ratio(z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-            return tf.cast(self.likelihood.log_prob(target, z, training=False), log_q.dtype)
+        def log_joint(z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+            return log_q + tf.cast(self.likelihood.log_prob(target, z, training=False), log_q.dtype)
 
         return annealed_likelihood.log_likelihood(
-            self.posterior, encoding, draws, log_ratio, schedule=schedule, seed=seed
+            self.posterior, encoding, draws, log_joint, schedule=schedule, seed=seed
         )

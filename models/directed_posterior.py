@@ -11,7 +11,7 @@ from tensorflow_probability import distributions as tfd
 
 from models.inputs import Inputs
 from models.networks import LayerFactory, feature_width
-from models.posterior import PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws, checked_factors
+from models.posterior import PUBLISHED_TEMPERATURES, Densities, Mixture, Posterior, PosteriorDraws, checked_factors
 from models.relaxations import LogComponents, Relaxation
 from samplers import random
 from samplers.weights import log_mean_exp
@@ -171,13 +171,12 @@ class DirectedPosterior(Posterior):
 
     def draw(self, encoding, *, num_samples, seed, flattening=(1.0,), num_temperatures=PUBLISHED_TEMPERATURES, base=0):
         """Exact draws, of each flattened q as many; `num_temperatures` and `base` play no part."""
-        factors = tf.reshape(checked_factors(flattening, num_samples, encoding.context.dtype), [-1, 1, 1, 1])
-        of_sample = tf.repeat(factors[:, 0], num_samples // tf.shape(factors)[0], axis=0)  # [K, 1, 1]
+        factors = checked_factors(flattening, num_samples, encoding.context.dtype)
+        of_sample = tf.repeat(factors, num_samples // tf.size(factors))[:, None, None]
         z, logits, _ = self._binary(encoding, num_samples, seed, divide_by=of_sample)
-        log_q = _log_bernoulli(logits, z)
-        # Every flattened q(z | x) has the same logits but for its factor, whichever of them z was drawn from.
-        log_mixture = log_mean_exp(_log_bernoulli(logits / factors, z), axis=0)
-        return PosteriorDraws(z, log_q, log_q - log_mixture)
+        normalised = tf.zeros([tf.size(factors), tf.shape(encoding.context)[0]], tf.float64)
+        log_q, log_mixture = _log_densities(logits, z, factors)
+        return PosteriorDraws(z, log_q, log_q - log_mixture, Mixture(factors, normalised))
 
     def sample(self, encoding, *, num_samples, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):
         z, logits, _ = self._binary(encoding, num_samples, seed)
@@ -187,10 +186,10 @@ class DirectedPosterior(Posterior):
         return {"logits": self._binary(encoding, 1, seed).logits[0]}
 
     def unnormalised_log_prob(self, encoding, z):
-        groups = tf.split(z, self.num_groups, axis=-1)
-        given = lambda i, outputs: _Group(groups[i], outputs[..., : self.group_size], ())  # noqa: E731
-        units = self._ancestral(encoding, tf.shape(z)[0], given, training=False)
-        return _log_bernoulli(units.logits, z)
+        return _log_bernoulli(self._logits(encoding, z), z)
+
+    def log_densities(self, encoding, z, mixture):
+        return _log_densities(self._logits(encoding, z), z, mixture.factors)
 
     def reverse_log_weights(self, encoding, z, *, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):
         """Exactly 0: `unnormalised_log_prob` is normalised."""
@@ -213,6 +212,12 @@ class DirectedPosterior(Posterior):
 
         return self._ancestral(encoding, num_samples, draw, training=False)
 
+    def _logits(self, encoding: DirectedEncoding, z: tf.Tensor) -> tf.Tensor:
+        """Of each group given the units `z [K, B, units]` of those before, moving averages in use."""
+        groups = tf.split(z, self.num_groups, axis=-1)
+        given = lambda i, outputs: _Group(groups[i], outputs[..., : self.group_size], ())  # noqa: E731
+        return self._ancestral(encoding, tf.shape(z)[0], given, training=False).logits
+
     def _ancestral(
         self, encoding: DirectedEncoding, num_samples: tf.Tensor | int, draw: Callable[..., _Group], *, training: bool
     ) -> _Group:
@@ -229,6 +234,12 @@ class DirectedPosterior(Posterior):
 
     def _relaxed_group(self, i: int, zeta: tf.Tensor, outputs: tf.Tensor) -> _Group:
         return _Group(zeta, outputs[..., : self.group_size], self.relaxations[i].log_components(zeta, outputs))
+
+
+def _log_densities(logits: tf.Tensor, z: tf.Tensor, factors: tf.Tensor) -> Densities:
+    """Every flattened q(z | x) has the same logits but for its factor, whichever of them z was drawn from."""
+    of_each = _log_bernoulli(logits / tf.reshape(factors, [-1, 1, 1, 1]), z)
+    return Densities(_log_bernoulli(logits, z), log_mean_exp(of_each, axis=0))
 
 
 def _log_bernoulli(logits: tf.Tensor, z: tf.Tensor) -> tf.Tensor:

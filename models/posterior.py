@@ -55,6 +55,25 @@ class LikelihoodEstimate(NamedTuple):
     entropy: tf.Tensor
 
 
+class Mixture(NamedTuple):
+    """What draws of a flattened posterior come from, `1/F sum_f q_f(z | x)`: see `Posterior.draw`.
+
+    Attributes:
+      factors: `[F]`, the first 1.
+      log_normalisers: of each q_f for each example, as `Posterior.log_densities` needs them, nats, float64 `[F, B]`.
+    """
+
+    factors: tf.Tensor
+    log_normalisers: tf.Tensor
+
+
+class Densities(NamedTuple):
+    """Attributes: `log_q`, `log q(z | x)`; `log_mixture`, that of the mixture; nats, float64 `[K, B]`."""
+
+    log_q: tf.Tensor
+    log_mixture: tf.Tensor
+
+
 class PosteriorDraws(NamedTuple):
     """Binary latents with what is needed to estimate expectations under q(z | x), and p(x) without bias.
 
@@ -67,11 +86,13 @@ class PosteriorDraws(NamedTuple):
       log_weights: float64 `[K, B]`, with `mean_k exp(log_weights_k) = 1`: 0 where z are exact samples of q. The errors
         of an estimated log Z_phi in `log_q` and in `log_weights` cancel in the estimate of p(x), which is unbiased. Of
         a flattened posterior (`Posterior.draw`) the weights have a mean of 1 in expectation.
+      mixture: that z were drawn from.
     """
 
     z: tf.Tensor
     log_q: tf.Tensor
     log_weights: tf.Tensor
+    mixture: Mixture
 
     def mean(self, g: tf.Tensor) -> tf.Tensor:
         """The estimate of `E_q[g]` from `g(z_k) [K, B]`; `[B]`."""
@@ -193,6 +214,10 @@ class Posterior(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def unnormalised_log_prob(self, encoding: Any, z: tf.Tensor) -> tf.Tensor:
         """`log q(z | x)` up to a constant of each x, of binary `z [K, B, units]`, nats, float64 `[K, B]`."""
+
+    @abc.abstractmethod
+    def log_densities(self, encoding: Any, z: tf.Tensor, mixture: Mixture) -> Densities:
+        """Of binary `z [K, B, units]`, with the normalisers that the mixture of some draws has."""
 
     @abc.abstractmethod
     def reverse_log_weights(

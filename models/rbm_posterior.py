@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from models.inputs import Inputs
 from models.networks import LayerFactory, feature_width
-from models.posterior import BASES, PUBLISHED_TEMPERATURES, Posterior, PosteriorDraws, checked_factors
+from models.posterior import (
+    BASES,
+    PUBLISHED_TEMPERATURES,
+    Densities,
+    Mixture,
+    Posterior,
+    PosteriorDraws,
+    checked_factors,
+)
 from models.relaxations import Relaxation
 from samplers import annealed_importance, gibbs, random
 from samplers.annealing_path import Base, biases_base, means_base
@@ -196,14 +204,11 @@ class RBMPosterior(Posterior):
         rbm, factors = encoding, checked_factors(flattening, num_samples, encoding.weights.dtype)
         flattened = RBM(*(parameter / _like(factors, 1 + parameter.shape.rank) for parameter in rbm))  # [F, B]
         annealed = _anneal(flattened, num_samples // tf.size(factors), num_temperatures, base, seed)
-        log_z, energy = annealed.log_z, _energy(rbm, annealed.left, annealed.right)
-        log_q = -energy - log_z[0]
-        as_first = _like(tf.cast(factors, tf.float64), 4)
-        log_mixture = log_mean_exp(-energy / as_first - log_z[:, None, None], axis=0)
-        log_weights = annealed.log_weights - log_z + log_q - log_mixture
-        z = tf.concat([annealed.left, annealed.right], axis=-1)
         one_batch = lambda draws: tf.reshape(draws, tf.concat([[num_samples], tf.shape(draws)[2:]], 0))  # noqa: E731
-        return PosteriorDraws(one_batch(z), one_batch(log_q), one_batch(log_weights))
+        z = one_batch(tf.concat([annealed.left, annealed.right], axis=-1))
+        mixture = Mixture(factors, annealed.log_z)
+        log_q, log_mixture = self.log_densities(rbm, z, mixture)
+        return PosteriorDraws(z, log_q, one_batch(annealed.log_weights - annealed.log_z) + log_q - log_mixture, mixture)
 
     @plain
     def log_partition(
@@ -223,6 +228,11 @@ class RBMPosterior(Posterior):
 
     def unnormalised_log_prob(self, encoding, z):
         return -_energy(encoding, *encoding.split(z))
+
+    def log_densities(self, encoding, z, mixture):
+        energy, log_z = _energy(encoding, *encoding.split(z)), mixture.log_normalisers
+        factors = _like(tf.cast(mixture.factors, tf.float64), 3)
+        return Densities(-energy - log_z[0], log_mean_exp(-energy / factors - log_z[:, None], axis=0))
 
     @plain
     def reverse_log_weights(self, encoding, z, *, seed, num_temperatures=PUBLISHED_TEMPERATURES, base=0):

@@ -223,7 +223,7 @@ def _log_sum(values: np.ndarray) -> np.ndarray:
 def _log_likelihood(
     functions: Functions, images: np.ndarray, log_z: float, settings: Settings, seed: tf.Tensor
 ) -> Value:
-    """Exact, or by AIS from the encoder's q through the true posterior."""
+    """Exact, or by AIS from the encoder's q and flattened copies of it to the true posterior."""
     exact = exact_log_likelihood(functions, images, progress=True)
     if exact is not None:
         return Value(exact, np.zeros(len(images)))
@@ -241,8 +241,9 @@ def analyse(trained: TrainedModel, settings: Settings, folder: Path) -> None:
     """Gaps of training and of test images; table, CSV and figure. Interrupted, it goes on where it was.
 
     Raises:
-      UserError: the model has no approximate posterior, or is none of autoencoding.
+      UserError: the model has no approximate posterior, or is none of autoencoding; chains that are no multiple of 4.
     """
+    likelihoods.check_chains(settings.chains)
     figures.new_figure(width=1, height=1)  # matplotlib is missed before the work and not after it
     model, gaps = likelihoods.autoencoder(trained), {}
     kept = Kept(folder, likelihoods.origin_of(trained, settings))

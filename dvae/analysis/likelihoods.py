@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dvae import provenance
-from dvae.config import EvaluationSettings
+from dvae.config import ANNEALED_FLATTENING, EvaluationSettings
 from dvae.errors import UserError
 from dvae.evaluation import importance_weighted
 from dvae.evaluation.enumeration import ENUMERABLE_LATENTS
@@ -70,6 +70,12 @@ def autoencoder(trained: TrainedModel) -> DiscreteVAE:
     return trained.model
 
 
+def check_chains(chains: int) -> None:
+    """Raises `UserError` where they cannot be divided among the parts of the mixture in which they start."""
+    if chains % len(ANNEALED_FLATTENING):
+        raise UserError(f"must be a multiple of {len(ANNEALED_FLATTENING)}", chains=chains)
+
+
 def functions_of(model: DiscreteVAE) -> Functions:
     """What an evaluation uses."""
     return autoencoder_functions(model, DrawSettings(temperatures=TEMPERATURES, base=BASES.index(BASE)))
@@ -90,7 +96,7 @@ def estimated(
     num_samples: int,
     log_z: float,
     seed: tf.Tensor,
-    flattening: tuple[float, ...] = (1.0,),
+    flattening: tuple[float, ...] | None = None,
     true_posterior_temperatures: int = 0,
 ) -> Value:
     """By weighted samples of q as it is or flattened, or by chains from there to the true posterior.
@@ -101,8 +107,10 @@ def estimated(
       num_samples: of each image.
       log_z: of the prior.
       seed: int32 `[2]`.
-      flattening, true_posterior_temperatures: of `dvae.config.EvaluationSettings`.
+      flattening, true_posterior_temperatures: of `dvae.config.EvaluationSettings`; left out, as there.
     """
+    if flattening is None:
+        flattening = ANNEALED_FLATTENING if true_posterior_temperatures else (1.0,)
     how = EvaluationSettings(
         num_samples=num_samples,
         flattening=flattening,

@@ -7,10 +7,10 @@ log p(x) of test images and of images drawn from the model itself,
     z ~ p(z),   x ~ p(x | z),
 
 is estimated by importance samples of q(z | x), as published; by those of a mixture of q and a flattened q; and by AIS
-from q through the true posterior, all of which come out too low where they miss something. Of a simulated x an exact
-draw of p(z | x) is known, the z that it was made of: reverse AIS from there comes out too high. The true log p(x) is
-between the two (in expectation), and the width of the bracket bounds the error of either. Where the latents can be
-enumerated, the exact one stands beside. Written is `nll.csv`, a row for each image.
+from a mixture of q and flattened copies of it to the true posterior, all of which come out too low where they miss
+something. Of a simulated x an exact draw of p(z | x) is known, the z that it was made of: reverse AIS from there to q
+comes out too high. The true log p(x) is between the two (in expectation), and the width of the bracket bounds the error
+of either. Where the latents can be enumerated, the exact one stands beside. Written is `nll.csv`, a row for each image.
 
 Reference: Grosse, Ghahramani & Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
 """
@@ -153,8 +153,9 @@ def analyse(trained: TrainedModel, settings: Settings, folder: Path) -> None:
     """Of test images and of simulated ones; table and CSV. Interrupted, it goes on where it was.
 
     Raises:
-      UserError: the model has no approximate posterior, or is none of autoencoding.
+      UserError: the model has no approximate posterior, or is none of autoencoding; chains that are no multiple of 4.
     """
+    likelihoods.check_chains(settings.chains)
     model = likelihoods.autoencoder(trained)
     functions, kept = likelihoods.functions_of(model), Kept(folder, likelihoods.origin_of(trained, settings))
     log_z_seed, simulation_seed, test_seed, forward_seed, reverse_seed = random.split(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvae.config import PROTOCOLS, EvaluationSettings
+from dvae.config import ANNEALED_CHAINS, ANNEALED_FLATTENING, PROTOCOLS, EvaluationSettings
 from dvae.data import Dataset, spread
 from dvae.errors import UserError
 from dvae.evaluation import estimates, pilot
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 # What a protocol decides.
 _OF_PROTOCOL = frozenset({"posterior_base", "posterior_temperatures"})
 # Samples of each example where they are annealed to the true posterior, unless others are asked for.
-_CHAINS = 64
 # In place of what an exported model has of its own.
 _NOT_ANNEALED = {"posterior_temperatures": 1, "posterior_base": BASES[0]}
 
@@ -75,7 +74,10 @@ def evaluate(
     table = output_file(examples_output=examples_output) if examples_output else None
     _check_names(settings)
     # What is wrong by itself is said before anything is loaded.
-    check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **settings}))
+    by_default = {}
+    if settings.get("true_posterior_temperatures"):
+        by_default = {"num_samples": ANNEALED_CHAINS, "flattening": ANNEALED_FLATTENING}
+    check_evaluation(EvaluationSettings(**{**_NOT_ANNEALED, **by_default, **settings}))
     model = exported(log_dir, saved_model)
     folder, functions, origin = model.folder, model.functions, model.origin
     data = model.data(dataset, data_dir)
@@ -95,9 +97,7 @@ def evaluate(
         found = how.pilot and how.pilot._asdict()
         if found:
             say(described_pilot(how.base, how.temperatures, found))
-    if settings.get("true_posterior_temperatures"):
-        settings = {"num_samples": _CHAINS} | settings
-    complete = EvaluationSettings(**_as_exported(functions) | settings)
+    complete = EvaluationSettings(**_as_exported(functions) | by_default | settings)
     numbers = spread(len(images), complete.num_examples)
     images = images[numbers]
     elsewhere = by_workers(client, folder) if client is not None else None

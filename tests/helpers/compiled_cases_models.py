@@ -25,7 +25,7 @@ from models.mixtures import (
     UniformExponential,
     log_mixture,
 )
-from models.posterior import PosteriorDraws
+from models.posterior import Mixture, PosteriorDraws
 from models.rbm_posterior import RBMSample
 from models.relaxations import Concrete, PiecewiseLinear, SpikeAndExponential
 from models.relaxed_prior import GaussianIntegralPrior
@@ -41,7 +41,8 @@ CHAINS = Z[..., :2]
 PRIOR, LOG_Z = as_rbm(reference.machine(7, 2, 2)), tf.constant(1.25)
 MACHINES = as_rbm(reference.machine(8, 2, 2, batch=(3,)))
 SHORT = Schedule.of(linear_betas(2), tf.float32)
-DRAWS = PosteriorDraws(Z, LOGITS[..., 0] - 2, LOGITS[..., 1] / 5)
+MIXTURE = Mixture(tf.constant([1.0, 3.0]), tf.constant(RNG.normal(size=[2, 3])))
+DRAWS = PosteriorDraws(Z, LOGITS[..., 0] - 2, LOGITS[..., 1] / 5, MIXTURE)
 
 
 class Noisy(Likelihood):
@@ -127,6 +128,7 @@ def of_posterior(posterior, chains):
         "reverse_log_weights": lambda seed: posterior.reverse_log_weights(encode(), Z, seed=seed, num_temperatures=2),
         "parameters": lambda seed: posterior.parameters(encode(), seed=seed),
         "unnormalised_log_prob": lambda seed: posterior.unnormalised_log_prob(encode(), Z),
+        "log_densities": lambda seed: posterior.log_densities(encode(), Z, MIXTURE),
     }
 
 

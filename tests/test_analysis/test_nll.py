@@ -78,7 +78,7 @@ def test_the_bracket_holds_the_enumerated_likelihood():
 def test_command(tmp_path, capsys):
     images = {split: np.random.default_rng(0).integers(0, 2, [5, 6]) for split in ("train", "valid", "test")}
     trained = TrainedModel(tiny.model("pwl"), tiny.config("pwl"), make_dataset("six pixels", **images), 0)
-    nll.analyse(trained, nll.Settings(num_examples=3, num_samples=20, chains=10, temperatures=2), tmp_path)
+    nll.analyse(trained, nll.Settings(num_examples=3, num_samples=20, chains=12, temperatures=2), tmp_path)
     with open(tmp_path / "nll.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 4 + 3 * 5

@@ -68,7 +68,7 @@ def test_estimates_of_weighted_draws_match_loops():
     """In float64, and where the ratios are far beyond what can be exponentiated."""
     rng = np.random.default_rng(2)
     log_q, log_weights, log_ratio = rng.normal(size=[3, 7, 2])
-    draws = PosteriorDraws(tf.zeros([7, 2, 4]), tf.constant(log_q), tf.constant(log_weights))
+    draws = PosteriorDraws(tf.zeros([7, 2, 4]), tf.constant(log_q), tf.constant(log_weights), None)
     for offset in (0.0, -2000.0, 2000.0):
         found = draws.estimate(tf.constant(log_ratio + offset))
         mean = draws.mean(tf.constant(log_ratio))
@@ -93,7 +93,7 @@ def test_estimates_from_every_state_are_the_enumerated_values(name, num_groups):
     log_q = enumerated_log_q(weights, num_groups)
     np.testing.assert_allclose(np.sum(np.exp(log_q), axis=0), 1, rtol=1e-12)
     states = tf.constant(np.repeat(STATES[:, None], 3, axis=1), tf.float32)
-    draws = PosteriorDraws(states, tf.constant(log_q, tf.float32), tf.constant(np.log(16) + log_q, tf.float32))
+    draws = PosteriorDraws(states, tf.constant(log_q, tf.float32), tf.constant(np.log(16) + log_q, tf.float32), None)
     found = model.log_likelihood(X, draws, tf.constant(log_z, tf.float32))
     for b in range(3):
         log_p, q = np.array([log_joint(weights, X[b], z, log_z) for z in STATES]), np.exp(log_q[:, b])

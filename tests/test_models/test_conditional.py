@@ -37,7 +37,7 @@ def test_estimates_from_every_state_are_the_enumerated_values(name, num_groups):
     """Every state as a draw, with 16 q(z | x_1) as its weight: `log sum_z q(z | x_1) p(x_2 | z)`, its bound."""
     model, weights, log_q = make(name, num_groups)
     states = np.repeat(STATES[:, None], 3, axis=1)
-    draws = PosteriorDraws(*(tf.constant(part, tf.float32) for part in (states, log_q, np.log(16) + log_q)))
+    draws = PosteriorDraws(*(tf.constant(part, tf.float32) for part in (states, log_q, np.log(16) + log_q)), None)
     found = model.log_likelihood(TARGET, draws)
     log_p = reference_models.log_likelihood(weights, MEAN_TARGET, TARGET, states, training=False)
     wanted, elbo = special.logsumexp(log_q + log_p, axis=0), np.sum(np.exp(log_q) * log_p, axis=0)
