@@ -25,7 +25,7 @@ from dvae.runs.cautions import OF_TRAINING, cautions
 from dvae.runs.checkpoints import Checkpoints, Progress
 from dvae.runs.completed import results_of_complete
 from dvae.runs.footprint import Footprint
-from dvae.runs.monitoring import Monitor
+from dvae.runs.monitoring import Monitor, write_test_results
 from dvae.runs.needs import check_memory
 from dvae.runs.refusals import telling_of_files
 from dvae.runs.run_directory import PLACES, RunDirectory
@@ -307,6 +307,7 @@ class TrainingRun:
             functions, images, evaluation, numbers=numbers, progress=not self._quiet, **context, **origin
         )
         write_table(directory.test_examples, results.of_examples, zip(*results.of_examples.values(), strict=True))
+        write_test_results(directory, results.content)
         write_json(directory.results_file, results.content)
         return results.content
 
