@@ -1,5 +1,6 @@
 """Imported first by the command lines: loads TensorFlow without its messages about absent accelerators."""
 
+import logging
 import os
 import tempfile
 
@@ -15,6 +16,8 @@ def _import_quietly() -> None:
         try:
             import tensorflow as tf  # noqa: PLC0415
 
+            # Where there is a prompt, so in a notebook, it would tell of every export.
+            tf.get_logger().setLevel(logging.WARNING)
             tf.config.list_physical_devices()
         except BaseException:
             captured.seek(0)

@@ -122,6 +122,25 @@ def modes(latents: Mapping[str, Latents]) -> go.Figure | None:
     return figure
 
 
+def energies(latents: Mapping[str, Latents]) -> go.Figure | None:
+    """Of the prior: of encoded examples, filled, and of draws from the prior, in outline."""
+    figure = _empty()
+    for number, (name, found) in enumerate(latents.items()):
+        label = "" if len(latents) == 1 else f"{name}: "
+        shared = {"bingroup": "energies", "nbinsx": 40}
+        if found.encoded_energies:
+            filled = {"color": colour(number), "opacity": 0.45}
+            outline = {"color": "rgba(0,0,0,0)", "line": {"color": colour(number), "width": 1.5}}
+            figure.add_histogram(x=found.encoded_energies, name=f"{label}examples, encoded", marker=filled, **shared)
+            figure.add_histogram(x=found.prior_energies, name=f"{label}drawn from the prior", marker=outline, **shared)
+    if not figure.data:
+        return None
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(title="E(z), nats")
+    figure.update_yaxes(title="draws")
+    return figure
+
+
 def _empty() -> go.Figure:
     return go.Figure(
         layout={

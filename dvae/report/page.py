@@ -23,8 +23,20 @@ from dvae.settings.complete import complete
 from dvae.tables.plan import name_of
 from dvae.tables.rows import rows
 
-_PICTURES = {"samples_picture": "Samples", "reconstructions_picture": "Reconstructions"}
-_PICTURES_OF_PREDICTION = {"samples_picture": "Completions", "reconstructions_picture": "Their means"}
+# What they are called, and what is to be seen in them.
+_PICTURES = {
+    "samples_picture": ("Samples", "expected pixels of draws from the prior"),
+    "reconstructions_picture": ("Reconstructions", "rows in turn: validation examples, what the model makes of them"),
+    "fields_picture": (
+        "Latents",
+        "expected pixels with one unit on less those with it off, over encoded test examples: white is more, black is "
+        "less; the most active unit first",
+    ),
+}
+_PICTURES_OF_PREDICTION = {
+    "samples_picture": ("Completions", "rows in turn: what is observed, eight draws of the rest, the example"),
+    "reconstructions_picture": ("Their means", "rows in turn: what is observed, the rest as expected, the example"),
+}
 _MODES_NOTE = f"of the mean field, seen in more than {SEEN} of {SAMPLES_OF_MODES} samples"
 _PUBLISHED_STEPS = "1,000,000 steps"
 
@@ -94,8 +106,8 @@ def _run(number: int, record: Record, latents: Latents | None) -> dict[str, Any]
         f"{settings['objective']}, {settings['recipe']} recipe, seed {settings['seed']}",
         "numbers": _numbers(record, latents),
         "pictures": [
-            (title, base64.b64encode(path.read_bytes()).decode())
-            for path, title in ((getattr(record.directory, name), title) for name, title in pictures.items())
+            (title, note, base64.b64encode(path.read_bytes()).decode())
+            for path, title, note in ((getattr(record.directory, name), *said) for name, said in pictures.items())
             if path.exists()
         ],
     }
@@ -108,7 +120,7 @@ def _beside(numbers: Sequence[Sequence[Number]]) -> list[tuple[str, list[Number 
     return [(title, [found.get(title) for found in by_title]) for title in titles]
 
 
-def _by_kind(runs: Sequence[dict[str, Any]]) -> list[list[tuple[dict[str, Any], str, str]]]:
+def _by_kind(runs: Sequence[dict[str, Any]]) -> list[list[tuple[dict[str, Any], str, str, str]]]:
     """Of one run all pictures in a row; of several a row of each kind, one below the other."""
     pictures = [[(run, *picture) for picture in run["pictures"]] for run in runs]
     if len(runs) == 1:
@@ -182,6 +194,8 @@ def _charts(records: Sequence[Record], latents: Mapping[str, Latents]) -> list[C
         ("Posterior", "entropy of q(z | x), nats", charts.curves(records, "valid", {"entropy": "entropy"})),
         ("Importance weights", "effective samples in validation",
          charts.curves(records, "valid", {"effective_sample_size": "effective samples"}, log_y=True)),
+        ("Does the prior fit?", "its energies of encoded test examples beside those of its own draws",
+         charts.energies(latents)),
         ("Active units", "variance over examples of E[z | x]", charts.activity(latents)),
         ("Modes", "fixed points of the mean field", charts.modes(latents)),
         ("log Z of the prior", "by AIS from two bases, nats", charts.log_z(records)),

@@ -11,6 +11,7 @@ from dvae.evaluation import pilot, saved_model
 from dvae.evaluation.estimates import evaluate, results_with_exact_nll
 from dvae.evaluation.signatures import DrawSettings, Functions
 from dvae.files import write_json, write_table
+from dvae.runs.monitoring import write_test_results
 from dvae.runs.run_directory import RunDirectory
 from dvae.runs.showing import shown_pictures
 from dvae.runs.summary import described_pilot
@@ -107,5 +108,6 @@ def evaluate_exported(task: Task, exported: Exported, directory: RunDirectory, *
         **exported.origin,
     )
     write_table(directory.test_examples, results.of_examples, zip(*results.of_examples.values(), strict=True))
+    write_test_results(directory, results.content)
     write_json(directory.results_file, results.content)
     return results.content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tqdm import tqdm
 
 from dvae.bars import progress_bar, say_above
+from dvae.runs.curves import DESCRIPTIONS
 from dvae.runs.run_directory import RunDirectory
 
 # TensorBoard shows the scalars of a group together, and everything by the alphabet, capitals first: the NLL, pictures,
@@ -91,7 +93,7 @@ class Monitor:
         with self._writers[group].as_default(step):
             for name, value in values.items():
                 if value is not None:
-                    tf.summary.scalar(_FIRST.get((group, name), f"{_HEADINGS[group]}/{name}"), value)
+                    _write_scalar(_FIRST.get((group, name), f"{_HEADINGS[group]}/{name}"), value)
         self._writers[group].flush()
         if group == "train" and self._bar is not None:
             name, value = next(iter(values.items()))
@@ -125,6 +127,25 @@ class Monitor:
         self._jsonl.close()
         for writer in self._writers.values():
             writer.close()
+
+
+def write_test_results(run: RunDirectory, results: Mapping[str, Any]) -> None:
+    """Shows TensorBoard the test NLL, beside the validation NLL and in its table of runs by hyperparameters.
+
+    Args:
+      run: the run directory.
+      results: the content of results.json.
+    """
+    writer = tf.summary.create_file_writer(str(run.path / "valid"), filename_suffix=".test")
+    with writer.as_default(results["step"]):
+        _write_scalar("NLL/test", results["nll"])
+        if results["exact_nll"] is not None:
+            _write_scalar("NLL/test_exact", results["exact_nll"])
+    writer.close()
+
+
+def _write_scalar(name: str, value: float) -> None:
+    tf.summary.scalar(name, value, description=DESCRIPTIONS.get(name))
 
 
 def _purge_after(folder: Path, step: int) -> None:

@@ -57,6 +57,7 @@ class RunDirectory:
         self.report_page = self.path / "report.html"
         self.samples_picture = self.path / "samples.png"
         self.reconstructions_picture = self.path / "reconstructions.png"
+        self.fields_picture = self.path / "latent_fields.png"
 
     def open(self, task: Task, *, resume: bool, say: Callable[[str], None] = print, num_replicas: int = 1) -> None:
         """Makes the directory for a new run, or checks that the run in it is this one.

@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal, in a notebook, and nowhere else."""
+"""Progress bars: on a terminal, in a notebook, and nowhere else. What TensorFlow says beside them: nothing."""
 
 import io
 import os
@@ -10,7 +10,7 @@ import pytest
 from tqdm.notebook import tqdm_notebook
 
 from dvae import bars
-from programs import ROOT
+from programs import ROOT, run_python
 
 
 def drawn_on(file, **described):
@@ -80,3 +80,17 @@ def test_in_a_notebook_it_is_drawn_though_there_is_no_terminal(monkeypatch, show
 def test_lines_above_the_bars_are_seen_at_once(capsys):
     bars.say_above("step 3")
     assert capsys.readouterr().out == "step 3\n"
+
+
+def test_tensorflow_tells_of_no_export_where_there_is_a_prompt(tmp_path):
+    """As in a notebook, where it logs at level INFO unless told otherwise."""
+    run_python(
+        "import sys\n"
+        "sys.ps1 = 'In: '\n"
+        "import dvae\n"
+        "dvae.configure\n"
+        "import tensorflow as tf\n"
+        "tf.saved_model.save(tf.Module(), 'model')\n"
+        "assert not tf.get_logger().isEnabledFor(20), tf.get_logger().level\n",
+        tmp_path,
+    )

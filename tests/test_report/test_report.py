@@ -43,7 +43,9 @@ def test_a_training_ends_with_its_report(folders):
         assert f"{results['exact_nll']:.3f}" in text
         own = re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)  # Plotly's has addresses in it
         assert not re.search(r"(src|href)=[\"']?https?:", own)
-        assert own.count("data:image/png;base64,") == 2
+        with_prior = results["log_z"] is not None
+        assert own.count("data:image/png;base64,") == 2 + with_prior  # with what its latents draw
+        assert own.count("Does the prior fit?") == with_prior
         assert "num_gibbs_sweeps" in own
 
 
@@ -144,7 +146,7 @@ def test_activity_is_the_variance_of_posterior_means(folders):
     """Of one directed group the means are known: within what 100 samples an example leave of noise."""
     model = exported(folders[0])
     images = model.data().split("test")[:150]
-    found = latents.measured(model.functions, images)
+    found = latents.measured(model.functions, images, latents.draws(model.functions, images))
     logits = model.functions["posterior_parameters"](x=tf.constant(images, tf.float32))["logits"].numpy()
     means = scipy.special.expit(logits.astype(float))
     np.testing.assert_allclose(found.means, means.mean(axis=0), atol=0.02)
@@ -152,6 +154,60 @@ def test_activity_is_the_variance_of_posterior_means(folders):
     assert found.num_active == np.sum(means.var(axis=0, ddof=1) > latents.ACTIVE)
     assert (found.num_modes, found.divergence) == ([], [])
     assert found.modes_of_prior >= 1
+
+
+def test_energies_tell_whether_the_prior_fits(folders):
+    """Those of draws from it, and of encodings, by the prior's own parameters in float64.
+
+    The mean of the draws is within five standard errors of the exact one of all 256 states: it fails by chance less
+    than once in a million.
+    """
+    model = exported(folders[0])
+    images = model.data().split("test")[:200]
+    z = latents.draws(model.functions, images)
+    found = latents.measured(model.functions, images, z)
+    prior = {name: value.numpy().astype(float) for name, value in model.functions["prior_parameters"]().items()}
+
+    def energy(states):
+        left, right = np.split(states.astype(float), [len(prior["bias_left"])], axis=1)
+        coupled = np.einsum("si,ij,sj->s", left, prior["weights"], right)
+        return -(left @ prior["bias_left"] + right @ prior["bias_right"] + coupled)
+
+    np.testing.assert_allclose(found.encoded_energies, energy(z[0]), rtol=1e-5, atol=1e-5)
+    every = energy((np.arange(256)[:, None] >> np.arange(8)) & 1)
+    probabilities = scipy.special.softmax(-every)
+    mean = probabilities @ every
+    error = np.sqrt(probabilities @ (every - mean) ** 2 / len(found.prior_energies))
+    assert len(found.prior_energies) == len(images)
+    assert abs(np.mean(found.prior_energies) - mean) < 5 * error
+    assert set(np.round(found.prior_energies, 3)) <= set(np.round(every, 3))
+    structured = latents.latents_of(read(folders[1]))
+    assert (structured.encoded_energies, structured.prior_energies) == ([], [])
+
+
+def test_a_field_is_what_one_unit_draws(folders):
+    """By the decoder's logits, with each of the units on and off in turn."""
+    functions = exported(folders[0]).functions
+    z = np.random.default_rng(0).integers(0, 2, [20, 8]).astype(np.float32)
+    found = latents.fields(functions, z, np.array([3, 0]))
+    for field, unit in zip(found, [3, 0], strict=True):
+        on, off = z.copy(), z.copy()
+        on[:, unit], off[:, unit] = 1, 0
+        logits = [functions["decode"](z=tf.constant(states))["logits"].numpy().astype(float) for states in (on, off)]
+        wanted = (scipy.special.expit(logits[0]) - scipy.special.expit(logits[1])).mean(axis=0)
+        np.testing.assert_allclose(field, wanted, atol=1e-5)
+        assert np.abs(field).max() > 1e-3
+    picture = tf.io.decode_png((folders[0] / "latent_fields.png").read_bytes()).numpy()
+    assert picture.std() > 0
+
+
+def test_what_an_earlier_version_kept_is_measured_again(folders, tmp_path):
+    folder = shutil.copytree(folders[0], tmp_path / "before")
+    kept = json.loads((folder / "latents.json").read_text())
+    (folder / "latents.json").write_text(json.dumps({"means": kept["means"]}))
+    (folder / "latent_fields.png").unlink()
+    assert latents.latents_of(read(folder)).modes_of_prior == kept["modes_of_prior"]
+    assert (folder / "latent_fields.png").exists()
 
 
 def test_what_is_measured_is_kept(folders, monkeypatch):

@@ -1,4 +1,4 @@
-"""The exported model in other people's hands: Keras, a server's requests, ONNX, a machine without XLA."""
+"""The exported model in other people's hands: Keras, a server's requests, ONNX, LiteRT, a machine without XLA."""
 
 import json
 import re
@@ -187,3 +187,21 @@ def test_what_draws_nothing_goes_into_onnx(run, signatures, name, tmp_path, monk
         wanted = signature(**{spec.name: tf.constant(batch)})
         for output, got in zip(wanted, session.run(list(wanted), {spec.name: batch}), strict=True):
             np.testing.assert_allclose(got, wanted[output], rtol=1e-4, atol=1e-5)
+
+
+# LiteRT.
+
+
+@pytest.mark.parametrize("name", ["decode", "posterior_parameters"])
+def test_what_draws_nothing_goes_into_litert(loaded, signatures, name):
+    """By its concrete function, whose variables become constants; for any batch."""
+    signature = signatures[name]
+    [spec] = signature.structured_input_signature[1].values()
+    content = tf.lite.TFLiteConverter.from_concrete_functions([signature], loaded).convert()
+    rows = {"x": X, "z": Z}[spec.name]
+    for batch in (rows, rows[:1]):
+        converted = tf.lite.Interpreter(model_content=content).get_signature_runner()
+        wanted, got = signature(**{spec.name: tf.constant(batch)}), converted(**{spec.name: batch})
+        assert set(got) == set(wanted)
+        for output in wanted:
+            np.testing.assert_allclose(got[output], wanted[output], rtol=1e-4, atol=1e-5)

@@ -124,6 +124,16 @@ def test_run_directory_is_complete(finished):
     nlls = [line["nll"] for line in lines if line["group"] == "valid"]
     shown = [tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors("NLL/validation")]
     np.testing.assert_allclose(shown, nlls, rtol=1e-6)
+    results = json.loads((folder / "results.json").read_text())
+    for tag, name in (("NLL/test", "nll"), ("NLL/test_exact", "exact_nll")):
+        [event] = events.Tensors(tag)
+        assert event.step == results["step"]
+        np.testing.assert_allclose(tf.make_ndarray(event.tensor_proto).item(), results[name], rtol=1e-6)
+    for group in ("train", "valid"):
+        found = EventAccumulator(str(folder / group)).Reload()
+        scalars = found.PluginTagToContent("scalars")
+        assert len(scalars) > 3
+        assert not [tag for tag in scalars if not found.SummaryMetadata(tag).summary_description]
     [text] = events.Tensors("configuration")
     assert f"| beta | {finished.config.beta} |" in tf.make_ndarray(text.tensor_proto).item().decode()
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
