@@ -11,7 +11,7 @@ from dvae.report.latents import ACTIVE, Latents
 from dvae.report.record import Record
 
 _COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04", "#64748b")
-_HEIGHT = 340
+_HEIGHT, _BINS = 340, 30
 
 
 def curves(records: Sequence[Record], group: str, names: Mapping[str, str], *, log_y: bool = False) -> go.Figure | None:
@@ -123,18 +123,25 @@ def modes(latents: Mapping[str, Latents]) -> go.Figure | None:
 
 
 def energies(latents: Mapping[str, Latents]) -> go.Figure | None:
-    """Of the prior: of encoded examples, filled, and of draws from the prior, in outline."""
-    figure = _empty()
-    for number, (name, found) in enumerate(latents.items()):
-        label = "" if len(latents) == 1 else f"{name}: "
-        shared = {"bingroup": "energies", "nbinsx": 40}
-        if found.encoded_energies:
-            filled = {"color": colour(number), "opacity": 0.45}
-            outline = {"color": "rgba(0,0,0,0)", "line": {"color": colour(number), "width": 1.5}}
-            figure.add_histogram(x=found.encoded_energies, name=f"{label}examples, encoded", marker=filled, **shared)
-            figure.add_histogram(x=found.prior_energies, name=f"{label}drawn from the prior", marker=outline, **shared)
-    if not figure.data:
+    """Of the prior: of encoded examples, filled, and of draws from the prior, in outline; in the same bins."""
+    found = {name: one for name, one in latents.items() if one.encoded_energies}
+    if not found:
         return None
+    every = np.concatenate([of_run for one in found.values() for of_run in (one.encoded_energies, one.prior_energies)])
+    low, high = float(every.min()), float(every.max())
+    bins = {"start": low, "end": high + 1e-6, "size": max(high - low, 1e-3) / _BINS}
+    figure = _empty()
+    for number, name in enumerate(latents):
+        if name not in found:
+            continue
+        label = "" if len(latents) == 1 else f"{name}: "
+        filled = {"color": colour(number), "opacity": 0.45}
+        outline = {"color": "rgba(0,0,0,0)", "line": {"color": colour(number), "width": 1.5}}
+        for energies_of, what, marker in (
+            (found[name].encoded_energies, "examples, encoded", filled),
+            (found[name].prior_energies, "drawn from the prior", outline),
+        ):
+            figure.add_histogram(x=energies_of, name=f"{label}{what}", marker=marker, xbins=bins)
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="E(z), nats")
     figure.update_yaxes(title="draws")

@@ -13,7 +13,7 @@ import tensorflow as tf
 import dvae
 import runs
 from dvae.errors import UserError
-from dvae.report import latents, page
+from dvae.report import charts, latents, page
 from dvae.report.record import read
 from dvae.report.training import train
 from dvae.runs.exported import exported
@@ -183,6 +183,22 @@ def test_energies_tell_whether_the_prior_fits(folders):
     assert set(np.round(found.prior_energies, 3)) <= set(np.round(every, 3))
     structured = latents.latents_of(read(folders[1]))
     assert (structured.encoded_energies, structured.prior_energies) == ([], [])
+
+
+def test_energies_of_all_runs_share_their_bins():
+    """So that heights can be compared; a run without a prior has none."""
+    none = latents.Latents([0.5], [0.1], [], [], None, [], [])
+    some = none._replace(encoded_energies=[-3.0, 1.0], prior_energies=[2.0, 2.5])
+    assert charts.energies({"rest": none}) is None
+    figure = charts.energies({"a": some, "rest": none, "b": some._replace(prior_energies=[4.0, 4.0])})
+    assert [histogram.name for histogram in figure.data] == [
+        "a: examples, encoded", "a: drawn from the prior", "b: examples, encoded", "b: drawn from the prior",
+    ]  # fmt: skip
+    bins = {(h.xbins.start, h.xbins.end, h.xbins.size) for h in figure.data}
+    assert len(bins) == 1
+    [(start, end, size)] = bins
+    assert (start, size) == (-3.0, 7.0 / 30)
+    assert end > 4.0
 
 
 def test_a_field_is_what_one_unit_draws(folders):
