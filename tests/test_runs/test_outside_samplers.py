@@ -144,13 +144,15 @@ def test_an_annealing_schedule_is_remarked():
 
 
 def test_a_resumed_run_of_an_annealer_ends_with_the_same_bits(tmp_path):
-    config = runs.small_config(model="pwl", prior_sampler=ANNEALER, num_steps=60, checkpoint_every=20, eval_every=60)
-    whole = runs.open_run(config, tmp_path / "whole")
-    whole.train()
-    runs.train_until(runs.open_run(config, tmp_path / "killed"), 41)
-    resumed = runs.open_run(config, tmp_path / "killed")
+    """Killed at its last step before that is saved; then again, from the checkpoint before. Nothing is evaluated."""
+    config = runs.small_config(
+        model="pwl", prior_sampler=ANNEALER, num_steps=60, checkpoint_every=20, eval_every=60, hidden_layers=0
+    )
+    whole = runs.open_run(config, tmp_path)
+    runs.train_until(whole, 60)
+    resumed = runs.open_run(config, tmp_path)
     assert resumed.step == 40
-    resumed.train()
+    runs.train_until(resumed, 60)
     assert runs.weights_equal(resumed, [v.numpy() for v in whole.state.model.variables])
     np.testing.assert_array_equal(resumed.state.read_prior().left, whole.state.read_prior().left)
 
@@ -195,10 +197,9 @@ def test_the_exported_prior_is_a_binary_quadratic_model(tmp_path):
     config = runs.small_config(model="pwl", prior_spins=True, num_steps=2, eval_every=2)
     run_of = runs.open_run(config, tmp_path / "run")
     rng = np.random.default_rng(0)
-    run_of.train()
     for variable in run_of.state.model.prior.variables:
         variable.assign(rng.normal(size=variable.shape))
-    run_of.state.keep_if_best(-1.0)  # better than what was measured before
+    run_of.state.keep_if_best(-1.0)
     run_of.finish()
     run_of.directory.release()
     z = rng.integers(0, 2, [20, 8]).astype(np.float32)
