@@ -17,7 +17,7 @@ _APART = ("test_every_task.py", "test_compiled.py")
 def pytest_xdist_make_scheduler(config, log):
     """What shares a fixture stays in one worker: the tests of a file; of `_APART`, those of one parameter.
 
-    (xdist's own `--dist loadgroup` groups nothing: it writes the name of a group where pytest 9.2 does not look.)
+    (xdist's `--dist loadgroup` groups nothing with pytest 9.2: https://github.com/pytest-dev/pytest-xdist/issues/1386)
     """
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 (where pytest runs without it, this is not called)
 
