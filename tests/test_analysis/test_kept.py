@@ -1,15 +1,23 @@
 """Parts of an analysis that outlive the process which made them."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import tiny
-from dvae.analysis import gaps, nll
+from dvae.analysis import gaps, likelihoods, nll
 from dvae.analysis.kept import Kept
 from dvae.data import make_dataset
 from dvae.runs.trained_model import TrainedModel
 
 TWO = ("factorial", "directed, 2 groups")
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch):
+    """Analyses of one model share its functions, which take a while to compile."""
+    monkeypatch.setattr(likelihoods, "functions_of", functools.cache(likelihoods.functions_of))
 
 
 def made_of(values, calls):

@@ -13,6 +13,7 @@ import pytest
 
 from programs import QUICK, ROOT, help_of, run
 
+SMALL = ["--dataset=bars_and_stripes", "--model=pwl", "--num_latents=8", "--hidden_layers=0", *QUICK]
 # Starts Python and TensorFlow once, then tries each command line in a fork of its own.
 FORKS = """
 import importlib, json, os, sys, tempfile
@@ -72,7 +73,7 @@ def expect_one_line(completed, *fragments):
 def finished(tmp_path_factory):
     """A finished run of the program itself."""
     folder = tmp_path_factory.mktemp("run")
-    completed = run("run_training.py", "--dataset=bars_and_stripes", "--model=pwl", f"--log_dir={folder}", *QUICK)
+    completed = run("run_training.py", f"--log_dir={folder}", *SMALL)
     assert completed.returncode == 0, completed.stderr
     return folder, completed
 
@@ -128,7 +129,7 @@ def test_finished_run_is_not_trained_again(finished):
 def test_other_settings_and_noresume_are_refused(finished, tmp_path):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    command = ["--dataset=bars_and_stripes", "--model=pwl", f"--log_dir={folder}", *QUICK]
+    command = [f"--log_dir={folder}", *SMALL]
     cases = [([*command, "--seed=7"], ["--seed=7", "has 0"]), ([*command, "--noresume"], ["--noresume", str(folder)])]
     expect_each("run_training.py", tmp_path, cases)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

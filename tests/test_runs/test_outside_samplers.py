@@ -14,6 +14,7 @@ import dvae
 import runs
 from dvae.config import prior_samplers
 from dvae.errors import UserError
+from dvae.evaluation import saved_model
 from dvae.settings import rules
 from dvae.settings.complete import complete
 from dvae.training.prior_sampler import PriorSampler
@@ -201,17 +202,18 @@ def test_an_annealer_trains_as_well_as_population_annealing(tmp_path, seed):
 
 def test_the_exported_prior_is_a_binary_quadratic_model(tmp_path):
     """Of a prior that is learned in spins, too: its energies are the signature's."""
-    config = runs.small_config(model="pwl", prior_spins=True, num_steps=2, eval_every=2)
+    config = runs.small_config(model="pwl", prior_spins=True, hidden_layers=0)
     run_of = runs.open_run(config, tmp_path / "run")
     rng = np.random.default_rng(0)
     for variable in run_of.state.model.prior.variables:
         variable.assign(rng.normal(size=variable.shape))
-    run_of.state.keep_if_best(-1.0)
-    run_of.finish()
+    functions = {name: run_of.functions[name] for name in ("prior_energy", "prior_parameters", "log_prob_of_pairs")}
+    origin = {"settings": vars(config), "checksum": run_of.dataset.checksum, "step": 0, "seconds": 0.0}
+    saved_model.save(run_of.directory.saved_model, run_of.state.model, functions, None, origin=origin)
     run_of.directory.release()
     z = rng.integers(0, 2, [20, 8]).astype(np.float32)
-    energies = tf.saved_model.load(str(tmp_path / "run" / "saved_model")).signatures["prior_energy"](z=tf.constant(z))
-    for given in ({"log_dir": tmp_path / "run"}, {"saved_model": tmp_path / "run" / "saved_model"}):
+    energies = tf.saved_model.load(str(run_of.directory.saved_model)).signatures["prior_energy"](z=tf.constant(z))
+    for given in ({"log_dir": tmp_path / "run"}, {"saved_model": run_of.directory.saved_model}):
         for vartype, states in (("BINARY", z), ("SPIN", 2 * z - 1)):
             bqm = dvae.prior_bqm(**given, vartype=vartype)
             np.testing.assert_allclose(bqm.energies(states), energies["energy"], atol=1e-5)
