@@ -3,14 +3,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two processes: most of the time goes to compilation, which is serial.
-# Groups (tests/conftest.py) stay together, so that what they share is set up once.
-WORKERS := -n 2 --dist loadgroup
+# Two processes: most of the time goes to compilation, which is serial. Files of a part begin in its order (which tests stay
+# together, tests/conftest.py says): small ones at its end, so that no process waits long for the other.
+WORKERS := -n 2 --no-loadscope-reorder
+# Small runs that many tests look at are trained once, in a folder of all parts (tests/conftest.py).
 # In parts: XLA keeps all it has compiled, some 30 MB a function, until a process ends. (A test sees that none is left out.)
-ESTIMATES := tests/test_samplers/test_log_z_estimates.py tests/test_samplers/test_two_bases.py
-PARTS := "tests/test_models tests/test_data" "tests/test_samplers tests/test_storeys.py $(ESTIMATES:%=--ignore=%)" \
-	"tests/test_programs tests/test_analysis tests/test_toys tests/test_tables tests/test_report $(ESTIMATES)" tests/test_runs tests/test_tasks tests/test_training tests/test_compiled.py
+PARTS := tests/test_tasks tests/test_runs "tests/test_training tests/test_models tests/test_data" \
+	"tests/test_samplers tests/test_compiled.py tests/test_storeys.py" \
+	"tests/test_analysis tests/test_toys tests/test_tables tests/test_report tests/test_programs"
 TESTS = status=0; \
+	DVAE_SHARED_RUNS=$$(mktemp -d) || exit 1; export DVAE_SHARED_RUNS; trap 'rm -rf "$$DVAE_SHARED_RUNS"' EXIT; \
 	for part in $(PARTS); do \
 		$(BIN)/python -m pytest -q $(WORKERS) $(1) $$part || status=1; \
 	done; exit $$status

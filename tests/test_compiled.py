@@ -169,10 +169,7 @@ IN_PARTS = {
 }  # fmt: skip
 
 
-# Two groups for two workers: no case shares anything with another.
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"compiled-{i % 2}")) for i, name in enumerate(CASES)]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_compiled_equals_uncompiled(name):
     function = CASES[name]
     tf.config.run_functions_eagerly(True)

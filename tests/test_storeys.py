@@ -4,6 +4,7 @@ import ast
 import graphlib
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -137,3 +138,26 @@ def test_every_test_is_in_a_part_of_the_suite():
     """`make test` runs it in parts, so that no worker grows too large."""
     parts = set(re.findall(r"tests/test_\w+(?:\.py)?", (ROOT / "Makefile").read_text(encoding="utf-8")))
     assert parts == {f"tests/{path.name}" for path in (ROOT / "tests").glob("test_*")}
+
+
+# Says which worker it is in.
+FIVE = """
+import os, pytest
+
+@pytest.mark.parametrize("number", range(5))
+def test_it(number):
+    with open(__file__ + ".workers", "a") as file:
+        print(os.environ["PYTEST_XDIST_WORKER"], file=file)
+"""
+
+
+def test_the_tests_of_a_file_stay_in_one_worker(tmp_path):
+    """So that what they share is set up, and compiled, once."""
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    files = [tmp_path / f"test_{name}.py" for name in "abc"]
+    for file in files:
+        file.write_text(FIVE)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    workers = [(tmp_path / f"{file.name}.workers").read_text().split() for file in files]
+    assert [(len(of_file), len(set(of_file))) for of_file in workers] == [(5, 1)] * 3

@@ -1,14 +1,18 @@
 """Small runs that train in seconds: one table of cases, of every system and every task."""
 
 import dataclasses
+import pathlib
+import shutil
 import typing
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from dvae import data
 from dvae.building import Networks
 from dvae.config import Config
+from dvae.files import read_json, write_json
 from dvae.runs.run_directory import RunDirectory
 from dvae.runs.training_run import TrainingRun
 from dvae.settings.complete import complete
@@ -47,7 +51,7 @@ CASES = {
 }
 # An RBM posterior, a directed posterior of several groups, no posterior: all else is made of the same parts, and waits
 # for `make test-slow` (structured prediction has fast tests of its own).
-_FIRST = {"dvaess", "pwl-4-groups", "mcmc"}
+_FIRST = {"dvaess", "pwl-2-groups", "mcmc"}
 
 
 def cases(names=CASES, first=_FIRST):
@@ -114,6 +118,50 @@ def finish(run) -> FinishedRun:
     run.train()
     last_weights = [v.numpy() for v in run.state.model.variables]
     return FinishedRun(run.config, run, last_weights, run.finish())
+
+
+class Shared:
+    """Finished runs of `CASES`, each trained once for all tests that look at one. These get copies, to do as they like.
+
+    Args:
+      folder: that all processes of the tests share.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def copy(self, case: str, folder: pathlib.Path) -> Config:
+        """As if it had been trained in that folder; its configuration."""
+        with self._alone(case):
+            if not (self._folder / case).exists():
+                trained = self._folder / f"{case}.training"
+                shutil.rmtree(trained, ignore_errors=True)  # of a process that was killed
+                finish(open_run(small_config(**CASES[case]), trained)).run.directory.release()
+                trained.rename(self._folder / case)
+        shutil.copytree(self._folder / case, folder, dirs_exist_ok=True)
+        config_file = RunDirectory(folder).config_file
+        content = read_json(config_file)
+        write_json(config_file, content | {"settings": content["settings"] | {"log_dir": str(folder)}})
+        return RunDirectory(folder).config()
+
+    def finished(self, case: str, folder: pathlib.Path) -> FinishedRun:
+        """The same, opened."""
+        run = open_run(self.copy(case, folder), folder)
+        last_weights = [v.numpy() for v in run.state.model.variables]
+        return FinishedRun(run.config, run, last_weights, read_json(run.directory.results_file))
+
+    def train(self, case: str, folder: pathlib.Path) -> FinishedRun:
+        """Trains in any case, for tests of training, and leaves a copy for those that look at what is finished."""
+        finished = finish(open_run(small_config(**CASES[case]), folder))
+        with self._alone(case):
+            if not (self._folder / case).exists():
+                shutil.copytree(folder, left := self._folder / f"{case}.training", dirs_exist_ok=True)
+                left.rename(self._folder / case)
+        return finished
+
+    def _alone(self, case: str) -> FileLock:
+        return FileLock(self._folder / f"{case}.lock")
 
 
 class Killed(Exception):

@@ -73,8 +73,9 @@ def test_families_that_contain_the_posterior_have_no_gap_and_the_factorial_one_h
 
 
 @pytest.mark.parametrize(("name", "num_groups"), [("dvaess", 1), ("pwl", 2)])
-def test_the_bound_of_an_encoder_is_the_enumerated_one(name, num_groups):
+def test_the_bound_of_an_encoder_is_the_enumerated_one(name, num_groups, monkeypatch):
     """By 4000 draws, and the error says how far off they may be (4 of them: false failures 4e-4, 6 numbers)."""
+    monkeypatch.setattr(gaps, "families", lambda num_units: {})  # nothing is searched
     model = tiny.model(name, num_groups=num_groups)
     log_joint = log_joint_of(model, 4)
     settings = gaps.Settings(num_samples=4000, most_windows=1)
@@ -97,8 +98,10 @@ def test_the_family_of_an_encoder():
     assert gaps.family_of(deep) is None
 
 
-def test_command(tmp_path, capsys):
-    """A table, a row for each image, a figure; parts that add up to the whole."""
+def test_command(tmp_path, capsys, monkeypatch):
+    """Of two families: a table, a row for each image, a figure; parts that add up to the whole."""
+    every = gaps.families
+    monkeypatch.setattr(gaps, "families", lambda num: {name: every(num)[name] for name in ("factorial", "RBM")})
     images = {split: np.random.default_rng(0).integers(0, 2, [5, 6]) for split in ("train", "valid", "test")}
     trained = TrainedModel(tiny.model("pwl"), tiny.config("pwl"), make_dataset("six pixels", **images), 0)
     settings = gaps.Settings(num_examples=3, search_samples=8, most_windows=2, window_steps=5)

@@ -1,13 +1,23 @@
 """Parts of an analysis that outlive the process which made them."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import tiny
-from dvae.analysis import gaps, nll
+from dvae.analysis import gaps, likelihoods, nll
 from dvae.analysis.kept import Kept
 from dvae.data import make_dataset
 from dvae.runs.trained_model import TrainedModel
+
+TWO = ("factorial", "directed, 2 groups")
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch):
+    """Analyses of one model share its functions, which take a while to compile."""
+    monkeypatch.setattr(likelihoods, "functions_of", functools.cache(likelihoods.functions_of))
 
 
 def made_of(values, calls):
@@ -59,6 +69,8 @@ def test_parts_of_other_settings_do_not_count(tmp_path):
 )
 def test_an_interrupted_analysis_goes_on(tmp_path, monkeypatch, case):
     """To the same table, bit for bit, as one that was not; what was done is not done again."""
+    every = gaps.families  # two are enough, and are compiled each
+    monkeypatch.setattr(gaps, "families", lambda num: {name: every(num)[name] for name in TWO})
     analysis, settings, interrupted, table = case
     images = {split: np.random.default_rng(0).integers(0, 2, [5, 6]) for split in ("train", "valid", "test")}
     trained = TrainedModel(tiny.model("pwl"), tiny.config("pwl"), make_dataset("six pixels", **images), 0)

@@ -7,7 +7,6 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-import runs
 from dvae.analysis import log_z, machines, modes
 from dvae.runs.exported import exported
 from samplers.log_partition import all_states, exact_log_z, exact_sample
@@ -99,10 +98,9 @@ def test_prior_and_posterior_are_compared_where_both_come():
     assert said[2] == "for 0.02 nats a posterior needs 8.0 times fewer (published, for 0.01 nats: about 10)"
 
 
-@pytest.fixture(scope="module", params=["dvaess", "pwl", "structured"])
-def model(request, tmp_path_factory):
-    case = {"model": "dvaess", "objective": "structured"} if request.param == "structured" else {"model": request.param}
-    finished = runs.finish(runs.open_run(runs.small_config(**case), tmp_path_factory.mktemp("analysed")))
+@pytest.fixture(scope="module", params=["dvaess", "pwl", "dvaess-structured"])
+def model(request, shared, tmp_path_factory):
+    finished = shared.finished(request.param, tmp_path_factory.mktemp("analysed"))
     return finished, exported(finished.run.directory.path)
 
 

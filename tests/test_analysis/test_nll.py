@@ -1,8 +1,10 @@
 """The bracket of log p(x) of simulated images: against enumeration."""
 
 import csv
+import functools
 
 import numpy as np
+import pytest
 import scipy.special
 import tensorflow as tf
 
@@ -14,6 +16,12 @@ from dvae.data import make_dataset
 from dvae.runs.trained_model import TrainedModel
 
 IMAGES = reference.all_states(6).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch):
+    """Analyses of one model share its functions, which take a while to compile."""
+    monkeypatch.setattr(likelihoods, "functions_of", functools.cache(likelihoods.functions_of))
 
 
 def log_joint(model):

@@ -22,12 +22,12 @@ _BROWSERS = [path for name in ("chromium", "chromium-browser", "google-chrome") 
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(shared, tmp_path_factory):
     """Two finished runs with their reports, of which the second has no prior, and was trained quietly."""
     parent = tmp_path_factory.mktemp("reported")
     said = {}
-    for name, settings in {"pwl": {"model": "pwl"}, "rest": {"model": "dvaess", "objective": "structured"}}.items():
-        config, lines = runs.small_config(**settings, log_dir=str(parent / name)), said.setdefault(name, [])
+    for name, case in {"pwl": "pwl", "rest": "dvaess-structured"}.items():
+        config, lines = shared.copy(case, parent / name), said.setdefault(name, [])
         train(config, quiet=name == "rest", say=lambda text, lines=lines: lines.append(str(text)))
         assert lines[-1] == f"report: {parent / name / 'report.html'}"
     assert said["pwl"][0].startswith("PWL with 8 latents")

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special, stats
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import dvae
 import reference
 import runs
+from dvae.runs import showing
 from dvae.systems import LIKELIHOODS
 from models.continuous_likelihoods import GaussianLikelihood
 
 QUICK = {"num_steps": 60, "report_every": 60, "eval_every": 60, "checkpoint_every": 60, "test_samples": 200}
 SEED = tf.constant([0, 1])
+SHOWN = 3  # of wide data fewer examples are shown than are asked for, and twice as many samples
 
 
 def examples(values, num, seed):
@@ -76,7 +79,9 @@ def trained(request, tmp_path_factory):
     dataset = dataset_of(LIKELIHOODS[name].values)
     folder = str(tmp_path_factory.mktemp("real") / "run")
     config = runs.small_config(likelihood=name, log_dir=folder, valid_pictures=5, **QUICK, **settings)
-    results = dvae.train(config, dataset=dataset, say=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(showing, "_PIXELS", 9 * SHOWN)
+        results = dvae.train(config, dataset=dataset, say=lambda _: None)
     return config, dataset, results, tf.saved_model.load(f"{folder}/saved_model").signatures
 
 
@@ -111,16 +116,32 @@ def test_signatures_give_means_and_draws(trained):
 
 
 def test_the_run_says_what_its_values_are(trained):
-    config, dataset, _, _ = trained
+    config, dataset, results, _ = trained
     described = json.loads(pathlib.Path(config.log_dir, "config.json").read_text())["data"]
+    assert f"{results['exact_nll']:.3f}" in pathlib.Path(config.log_dir, "report.html").read_text()
     assert (described["values"], described["binarization"]) == (dataset.values, None)
     with pytest.raises(ValueError, match=r"dataset='generated': was handed in from Python: hand it in again"):
         dvae.evaluate(config.log_dir)
     other = dvae.make_dataset("other", train=np.eye(9), valid=np.eye(9), test=np.eye(9))
     with pytest.raises(ValueError, match=f'is of values="binary", the model in .* takes "{dataset.values}"'):
         dvae.evaluate(config.log_dir, dataset=other)
+    evaluated = dvae.evaluate(config.log_dir, dataset=dataset, num_samples=20, progress=False)
+    assert evaluated["exact_nll"] == pytest.approx(results["exact_nll"])
     again = dvae.trained_model(config.log_dir, dataset=dataset)
+    assert again.dataset is dataset
     assert again.model.likelihood.mean(tf.zeros([1, 8]), training=False).shape == (1, 9)
+
+
+def test_pictures_of_wide_data_are_of_few_examples(trained):
+    """Beside each other, 3 x 3 pixels each and a line between, enlarged 19 times; the samples leave places empty."""
+    config, *_ = trained
+    events = EventAccumulator(str(pathlib.Path(config.log_dir, "valid"))).Reload()
+    [event] = events.Tensors("pictures/reconstructions")
+    assert int(tf.make_ndarray(event.tensor_proto)[0]) == 19 * (4 * SHOWN - 1)
+    [event] = events.Tensors("pictures/samples")
+    samples = tf.io.decode_png(tf.make_ndarray(event.tensor_proto)[2]).numpy()[::19, ::19, 0]
+    assert samples.shape == (3, 4 * 10 - 1)
+    assert (samples[:, 4 * 2 * SHOWN :] == 128).all()
 
 
 def test_values_that_do_not_fit_the_likelihood(tmp_path):

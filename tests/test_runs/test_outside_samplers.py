@@ -14,10 +14,11 @@ import dvae
 import runs
 from dvae.config import prior_samplers
 from dvae.errors import UserError
+from dvae.evaluation import saved_model
 from dvae.settings import rules
 from dvae.settings.complete import complete
 from dvae.training.prior_sampler import PriorSampler
-from programs import QUICK, ROOT, run
+from programs import ROOT, run
 from samplers import pcd
 from samplers.persistent_chains import PersistentInfo
 from samplers.rbm import RBM
@@ -53,30 +54,37 @@ def installed(tmp_path, monkeypatch):
     sys.modules.pop("ten_lines", None)
 
 
-def test_a_package_of_ten_lines_trains(tmp_path):
-    """The program itself finds it, shows it in its help, and names it where a name is wrong."""
-    (tmp_path / "site").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(install(tmp_path / "site", ["numpy_gibbs = ten_lines:make"]))}
-    command = [sys.executable, str(ROOT / "run_training.py"), "--dataset=bars_and_stripes", "--model=pwl", *QUICK]
-    folder = f"--log_dir={tmp_path / 'run'}"
+def test_the_program_finds_a_package_of_ten_lines(tmp_path):
+    """It shows it in its help, and names it where a name is wrong."""
+    environment = os.environ | {"PYTHONPATH": str(install(tmp_path, ["numpy_gibbs = ten_lines:make"]))}
 
     def program(*flags):
-        return subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
+        command = [sys.executable, str(ROOT / "run_training.py"), *flags]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    trained = program("--prior_sampler=numpy_gibbs", folder)
-    assert trained.returncode == 0, trained.stderr
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["settings"]["prior_sampler"] == "numpy_gibbs"
-    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
-    assert all(line["prior_effective_sample_size"] > 19 for line in lines if line["group"] == "train")
     helped = program("--helpshort")
     assert "| numpy_gibbs | dimod:MODULE.NAME" in " ".join(helped.stdout.split())
-    wrong = program("--prior_sampler=numpy_gibs", folder)
+    wrong = program("--prior_sampler=numpy_gibs")
     assert wrong.returncode == 2
     assert wrong.stderr == (
         "--prior_sampler=numpy_gibs: must be one of population_annealing, pcd, parallel_tempering, numpy_gibbs, "
         "dimod:MODULE.NAME\n"
     )
+
+
+def test_it_trains(installed, tmp_path):
+    """Up to the evaluation, which has no part in it; what the run notes, and its chains, which are independent."""
+    installed("numpy_gibbs = ten_lines:make")
+    config = runs.small_config(
+        model="pwl", prior_sampler="numpy_gibbs", num_steps=20, report_every=5, eval_every=20, hidden_layers=0
+    )
+    training = runs.open_run(config, tmp_path / "run")
+    runs.train_until(training, 20)
+    noted = json.loads(training.directory.config_file.read_text())
+    assert noted["settings"]["prior_sampler"] == "numpy_gibbs"
+    lines = [json.loads(line) for line in training.directory.metrics_file.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15]
+    assert all(line["prior_effective_sample_size"] > 19 for line in lines)
 
 
 def test_it_passes_the_list_of_checks(installed):
@@ -144,13 +152,15 @@ def test_an_annealing_schedule_is_remarked():
 
 
 def test_a_resumed_run_of_an_annealer_ends_with_the_same_bits(tmp_path):
-    config = runs.small_config(model="pwl", prior_sampler=ANNEALER, num_steps=60, checkpoint_every=20, eval_every=60)
-    whole = runs.open_run(config, tmp_path / "whole")
-    whole.train()
-    runs.train_until(runs.open_run(config, tmp_path / "killed"), 41)
-    resumed = runs.open_run(config, tmp_path / "killed")
+    """Killed at its last step before that is saved; then again, from the checkpoint before. Nothing is evaluated."""
+    config = runs.small_config(
+        model="pwl", prior_sampler=ANNEALER, num_steps=60, checkpoint_every=20, eval_every=60, hidden_layers=0
+    )
+    whole = runs.open_run(config, tmp_path)
+    runs.train_until(whole, 60)
+    resumed = runs.open_run(config, tmp_path)
     assert resumed.step == 40
-    resumed.train()
+    runs.train_until(resumed, 60)
     assert runs.weights_equal(resumed, [v.numpy() for v in whole.state.model.variables])
     np.testing.assert_array_equal(resumed.state.read_prior().left, whole.state.read_prior().left)
 
@@ -192,18 +202,18 @@ def test_an_annealer_trains_as_well_as_population_annealing(tmp_path, seed):
 
 def test_the_exported_prior_is_a_binary_quadratic_model(tmp_path):
     """Of a prior that is learned in spins, too: its energies are the signature's."""
-    config = runs.small_config(model="pwl", prior_spins=True, num_steps=2, eval_every=2)
+    config = runs.small_config(model="pwl", prior_spins=True, hidden_layers=0)
     run_of = runs.open_run(config, tmp_path / "run")
     rng = np.random.default_rng(0)
-    run_of.train()
     for variable in run_of.state.model.prior.variables:
         variable.assign(rng.normal(size=variable.shape))
-    run_of.state.keep_if_best(-1.0)  # better than what was measured before
-    run_of.finish()
+    functions = {name: run_of.functions[name] for name in ("prior_energy", "prior_parameters", "log_prob_of_pairs")}
+    origin = {"settings": vars(config), "checksum": run_of.dataset.checksum, "step": 0, "seconds": 0.0}
+    saved_model.save(run_of.directory.saved_model, run_of.state.model, functions, None, origin=origin)
     run_of.directory.release()
     z = rng.integers(0, 2, [20, 8]).astype(np.float32)
-    energies = tf.saved_model.load(str(tmp_path / "run" / "saved_model")).signatures["prior_energy"](z=tf.constant(z))
-    for given in ({"log_dir": tmp_path / "run"}, {"saved_model": tmp_path / "run" / "saved_model"}):
+    energies = tf.saved_model.load(str(run_of.directory.saved_model)).signatures["prior_energy"](z=tf.constant(z))
+    for given in ({"log_dir": tmp_path / "run"}, {"saved_model": run_of.directory.saved_model}):
         for vartype, states in (("BINARY", z), ("SPIN", 2 * z - 1)):
             bqm = dvae.prior_bqm(**given, vartype=vartype)
             np.testing.assert_allclose(bqm.energies(states), energies["energy"], atol=1e-5)

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow_probability import distributions as tfd
 
 import dvae
 import reference
 import runs
 from dvae.evaluation import importance_weighted
-from dvae.runs import showing
 from models.likelihood import Likelihood
 
 QUICK = {"num_steps": 60, "report_every": 60, "eval_every": 60, "checkpoint_every": 60, "test_samples": 2000}
@@ -52,9 +50,8 @@ def trained(tmp_path_factory):
     """A run with everything handed in, and its results."""
     config = runs.small_config(model="pwl", log_dir=str(tmp_path_factory.mktemp("python") / "run"), **QUICK)
     said = []
-    results = dvae.train(
-        config, encoder=convolutional(), decoder=perceptron(), likelihood=NoisyChannel, say=said.append
-    )
+    networks = {"encoder": convolutional(), "decoder": perceptron(), "likelihood": NoisyChannel}
+    results = dvae.train(config, **networks, report=False, say=said.append)
     assert any("test NLL" in line for line in said)
     return config, results
 
@@ -110,7 +107,7 @@ def test_the_same_again_in_one_process_shows_the_results(trained, capsys):
     networks = {"encoder": convolutional(), "decoder": perceptron(), "likelihood": NoisyChannel}
     for quiet, first in ((False, "PWL with 8 latents"), (True, "test NLL")):
         said = []
-        assert dvae.train(config, **networks, quiet=quiet, say=said.append) == results
+        assert dvae.train(config, **networks, report=False, quiet=quiet, say=said.append) == results
         assert said[0].startswith(first)
         assert ("this run is complete; its results:" in said) is not quiet
     assert capsys.readouterr() == ("", "")
@@ -200,24 +197,6 @@ def test_a_run_with_networks_resumes_bit_for_bit(tmp_path):
     assert resumed.step == 10
     resumed.train()
     assert runs.weights_equal(resumed, [v.numpy() for v in whole.state.model.variables])
-
-
-def test_arrays_from_python(tmp_path, monkeypatch):
-    rows = np.random.default_rng(0).integers(0, 2, [40, 7])
-    dataset = dvae.make_dataset("mine", train=rows, valid=rows[:9], test=rows[:8])
-    config = runs.small_config(model="pwl", log_dir=str(tmp_path / "run"), valid_pictures=5, **QUICK)
-    monkeypatch.setattr(showing, "_PIXELS", 7 * 3)  # of wide data fewer examples are shown: 3, and 6 samples
-    results = dvae.train(config, dataset=dataset, say=lambda _: None)
-    assert (results["dataset"], results["num_examples"]) == ("mine", 8)
-    events = EventAccumulator(str(tmp_path / "run" / "valid")).Reload()
-    for name in ("samples", "reconstructions"):  # six lines of pixels and what is between them, enlarged
-        [event] = events.Tensors(f"pictures/{name}")
-        assert int(tf.make_ndarray(event.tensor_proto)[1]) == 8 * (2 * 6 - 1)
-    again = dvae.evaluate(config.log_dir, dataset=dataset, num_samples=20, progress=False)
-    assert again["exact_nll"] == pytest.approx(results["exact_nll"])
-    assert dvae.trained_model(config.log_dir, dataset=dataset).dataset is dataset
-    with pytest.raises(ValueError, match="dataset='mine': was handed in from Python: hand it in again"):
-        dvae.evaluate(config.log_dir)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import rest
-import runs
 from dvae import UserError, export_for_servers
+from dvae.runs.run_directory import RunDirectory
 from programs import ROOT
 
 X = np.array([[0, 0, 0, 0] * 4, [1, 1, 1, 1, 0, 0, 0, 0] * 2, [1, 0, 1, 0] * 4], np.float32)
@@ -20,12 +20,11 @@ Z = ((np.arange(16)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=["pwl", pytest.param("dvaess", marks=pytest.mark.slow)])
-def run(request, tmp_path_factory):
+def run(request, shared, tmp_path_factory):
     """The directory of a short run."""
-    config = runs.small_config(model=request.param, num_steps=60, eval_every=60)
-    run = runs.open_run(config, tmp_path_factory.mktemp(request.param))
-    runs.finish(run)
-    return run.directory
+    folder = tmp_path_factory.mktemp(request.param)
+    shared.copy(request.param, folder)
+    return RunDirectory(folder)
 
 
 @pytest.fixture(scope="module")

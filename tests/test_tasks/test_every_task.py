@@ -1,6 +1,7 @@
 """Every system and task x {resume, run directory, results, export, exact NLL}; the cases are in `helpers/runs.py`."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+import kills
 import runs
 from dvae.config import EvaluationSettings
 from dvae.evaluation.enumeration import exact_log_likelihood
 from dvae.evaluation.estimates import RESULTS, evaluate
 from dvae.evaluation.serving import server_functions
+from dvae.files import partial_path
 from dvae.runs.checkpoints import reader, saved_in
 from dvae.runs.trained_model import trained_model
 from dvae.systems import SYSTEMS
@@ -31,10 +34,9 @@ def test_every_system_and_task_has_a_case():
 
 
 @pytest.fixture(scope="module", params=runs.cases())
-def finished(request, tmp_path_factory):
+def finished(request, shared, tmp_path_factory):
     """A small run, trained without interruption, exported and evaluated."""
-    config = runs.small_config(**runs.CASES[request.param])
-    return runs.finish(runs.open_run(config, tmp_path_factory.mktemp("finished")))
+    return shared.train(request.param, tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,15 @@ def call(signatures, name, **inputs):
 
 
 def test_resumed_run_ends_with_the_same_bits(finished, tmp_path):
-    """Killed between two checkpoints, a run ends as one that was never interrupted: weights and all state."""
-    runs.train_until(runs.open_run(finished.config, tmp_path), 210)
+    """From its last checkpoint but one, a run ends as one that was never interrupted: weights, all state, its curve.
+
+    The folder is what a process leaves that is killed amid the last checkpoint.
+    """
+    for name in ("config.json", "metrics.jsonl"):
+        shutil.copy(finished.run.directory.path / name, tmp_path)
+    older, newest = saved_in(finished.run.directory.checkpoints)
+    shutil.copytree(older, tmp_path / "checkpoints" / older.name)
+    shutil.copytree(newest, partial_path(tmp_path / "checkpoints" / newest.name))
     resumed = runs.open_run(finished.config, tmp_path)
     assert resumed.step == 200  # where an evaluation began with a checkpoint; it is made again
     resumed.train()
@@ -68,6 +77,15 @@ def test_resumed_run_ends_with_the_same_bits(finished, tmp_path):
     assert set(found) == set(expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+    found, expected = (kills.lines_without_seconds(run.directory.path) for run in (resumed, finished.run))
+    assert found == expected
+
+
+def test_the_curve_has_every_report_once(finished):
+    """In order; above it is compared with that of a run that was resumed."""
+    lines = kills.lines_without_seconds(finished.run.directory.path)
+    assert [line["step"] for line in lines if line["group"] == "train"] == [50, 80, 100, 150, 160, 200, 240]
+    assert [line["step"] for line in lines if line["group"] == "valid"] == [100, 200, 240]
 
 
 def saved(folder):

@@ -134,10 +134,9 @@ PREDICTING = [name for name, case in runs.CASES.items() if case.get("objective")
 
 
 @pytest.fixture(scope="module", params=runs.cases(PREDICTING, first={"dvaess-structured"}))
-def run(request, tmp_path_factory):
+def run(request, shared, tmp_path_factory):
     """A small run, finished, loaded by TensorFlow alone; its results."""
-    config = runs.small_config(**runs.CASES[request.param])
-    finished = runs.finish(runs.open_run(config, tmp_path_factory.mktemp("structured")))
+    finished = shared.finished(request.param, tmp_path_factory.mktemp("structured"))
     signatures = tf.saved_model.load(str(finished.run.directory.saved_model)).signatures
     return signatures, finished.results, finished.run
 

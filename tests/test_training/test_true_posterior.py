@@ -147,9 +147,9 @@ def test_a_step_descends_the_numpy_loss():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(shared, tmp_path_factory):
     """A small run, finished, loaded by TensorFlow alone; its data and its results."""
-    finished = runs.finish(runs.open_run(runs.small_config(objective="mcmc"), tmp_path_factory.mktemp("mcmc")))
+    finished = shared.finished("mcmc", tmp_path_factory.mktemp("mcmc"))
     signatures = tf.saved_model.load(str(finished.run.directory.saved_model)).signatures
     return signatures, finished.run.dataset, finished.results
 
