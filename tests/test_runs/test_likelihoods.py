@@ -125,7 +125,8 @@ def test_the_run_says_what_its_values_are(trained):
     other = dvae.make_dataset("other", train=np.eye(9), valid=np.eye(9), test=np.eye(9))
     with pytest.raises(ValueError, match=f'is of values="binary", the model in .* takes "{dataset.values}"'):
         dvae.evaluate(config.log_dir, dataset=other)
-    evaluated = dvae.evaluate(config.log_dir, dataset=dataset, num_samples=20, progress=False)
+    few = {"num_examples": 32, "num_samples": 20, "log_z_chains": 50, "log_z_temperatures": 50}
+    evaluated = dvae.evaluate(config.log_dir, dataset=dataset, progress=False, **few)
     assert evaluated["exact_nll"] == pytest.approx(results["exact_nll"])
     again = dvae.trained_model(config.log_dir, dataset=dataset)
     assert again.dataset is dataset
