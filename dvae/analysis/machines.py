@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions, has_prior
+from dvae.evaluation.signatures import Functions, has_prior, posterior_inputs
 from samplers.rbm import RBM
 
 
@@ -27,14 +27,7 @@ def posteriors_of(functions: Functions, images: np.ndarray) -> RBM | None:
     """q(z | x) of images `[n, D]`, a batch of machines; None where it is no Boltzmann machine."""
     if "posterior_log_partition" not in functions:
         return None
-    return _machine(functions["posterior_parameters"](x=tf.constant(inputs(functions, images))))
-
-
-def inputs(functions: Functions, images: np.ndarray) -> np.ndarray:
-    """What the posterior is given of images: in structured prediction the observed pixels; float32."""
-    if "pixels" in functions:
-        images = images[:, functions["pixels"]()["observed"].numpy()]
-    return images.astype(np.float32)
+    return _machine(functions["posterior_parameters"](x=tf.constant(posterior_inputs(functions, images))))
 
 
 def _machine(parameters: dict[str, tf.Tensor]) -> RBM:

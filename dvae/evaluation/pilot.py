@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dvae.data import spread
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions
+from dvae.evaluation.signatures import Functions, posterior_inputs
 from models.posterior import BASES, PUBLISHED_TEMPERATURES
 from samplers import random
 from samplers.log_z_estimates import LogZ
@@ -87,7 +87,7 @@ def annealing(
         raise UserError("needs a model exported by this version; it was by an earlier one", protocol=protocol)
     return _chosen(
         functions,
-        images[spread(len(images), _EXAMPLES)],
+        posterior_inputs(functions, images[spread(len(images), _EXAMPLES)]),
         bases=[base] if base else _BASES,
         temperatures=[temperatures] if temperatures else _TEMPERATURES,
         seed=tf.constant([seed, 0]),
@@ -122,7 +122,7 @@ def _agree(found: LogZ, reference: LogZ) -> bool:
 
 def _log_z(functions: Functions, x: np.ndarray, base: str, temperatures: int, seed: tf.Tensor) -> Any:
     outputs = functions["posterior_log_partition"](
-        x=tf.constant(x, tf.float32),
+        x=tf.constant(x),
         num_samples=tf.constant(_CHAINS),
         posterior_temperatures=tf.constant(temperatures),
         posterior_base=tf.constant(BASES.index(base)),

@@ -367,6 +367,13 @@ def means(found: Mapping[str, tf.Tensor]) -> np.ndarray:
     return found["probabilities" if "probabilities" in found else "means"].numpy()
 
 
+def posterior_inputs(functions: Functions, images: np.ndarray) -> np.ndarray:
+    """What the posterior is given of images `[n, D]`: in structured prediction the observed pixels; float32."""
+    if "pixels" in functions:
+        images = images[:, functions["pixels"]()["observed"].numpy()]
+    return images.astype(np.float32)
+
+
 def num_pixels(functions: Functions) -> int:
     """D, the width of the examples that the model takes."""
     return input_width(functions["log_likelihood" if "log_likelihood" in functions else "reconstruct"], "x")

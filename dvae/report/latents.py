@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from dvae import pictures
-from dvae.analysis import machines, modes
+from dvae.analysis import modes
 from dvae.data import Dataset, spread
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions, has_prior, means
+from dvae.evaluation.signatures import Functions, has_prior, means, posterior_inputs
 from dvae.files import write_json
 from dvae.report.record import Record
 from dvae.runs.exported import exported
@@ -85,7 +85,7 @@ def latents_of(record: Record, dataset: Dataset | None = None) -> Latents | None
 
 def draws(functions: Functions, images: np.ndarray) -> np.ndarray:
     """Of the posteriors of images `[n, D]`: binary `[samples, n, units]`."""
-    x = tf.constant(machines.inputs(functions, images))
+    x = tf.constant(posterior_inputs(functions, images))
     return functions["sample_posterior"](x=x, num_samples=tf.constant(_SAMPLES), seed=tf.constant([0, 0]))["z"].numpy()
 
 

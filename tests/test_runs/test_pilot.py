@@ -10,6 +10,7 @@ from dvae.errors import UserError
 from dvae.evaluation.pilot import PUBLISHED, annealing
 from models.posterior import BASES
 from models.rbm_posterior import RBMPosterior
+from samplers.log_z_estimates import LogZ
 from samplers.rbm import RBM
 
 IMAGES = np.zeros([50, 3], np.float32)  # the pilot takes 20
@@ -102,3 +103,24 @@ def test_chooses_what_finds_every_mode(coupling, base):
     )
     exact = [reference.log_z(tuple(np.asarray(p[i], np.float64) for p in rbm)) for i in range(3)]
     np.testing.assert_allclose(estimates["log_z"], exact, atol=0.2)
+
+
+def test_in_structured_prediction_it_shows_the_posterior_what_is_observed():
+    """By the names of signatures: a pilot is what a training ends with by default, whatever its objective."""
+    shown = []
+
+    def posterior_log_partition(x, **_):
+        shown.append(x.numpy())
+        return {name: tf.zeros(len(x)) for name in LogZ._fields} | {"effective_sample_size": tf.fill([len(x)], 500.0)}
+
+    functions = {
+        "posterior_settings": lambda: {"is_annealed": tf.constant(True)},
+        "posterior_log_partition": posterior_log_partition,
+        "pixels": lambda: {"observed": tf.constant([4, 1]), "target": tf.constant([0, 2, 3])},
+    }
+    images = np.arange(15.0).reshape(3, 5)
+    found = annealing(functions, images, protocol="pilot", seed=0)
+    assert (found.base, found.temperatures) == ("mean_field", 5)
+    assert shown
+    for x in shown:
+        np.testing.assert_array_equal(x, images[:, [4, 1]].astype(np.float32))
