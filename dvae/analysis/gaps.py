@@ -112,6 +112,7 @@ def _directed(num_groups: int) -> str:
 
 def gaps_of(
     model: DiscreteVAE,
+    functions: Functions,
     images: np.ndarray,
     numbers: np.ndarray,
     settings: Settings,
@@ -119,12 +120,11 @@ def gaps_of(
     seed: tf.Tensor,
     keep: Keep = made_anew,
 ) -> Gaps:
-    """Of binary images `[n, D]`, those of the given numbers in their split.
+    """Of binary images `[n, D]`, those of the given numbers in their split, by a model and its functions.
 
     What takes minutes is made, or found, by `keep`.
     """
     log_z_seed, likelihood_seed, encoder_seed, search_seed = random.split(seed, 4)
-    functions = likelihoods.functions_of(model)
     log_z = likelihoods.log_z_of(model, functions, log_z_seed)
     likelihood = Value(
         **keep(
@@ -246,6 +246,7 @@ def analyse(trained: TrainedModel, settings: Settings, folder: Path) -> None:
     likelihoods.check_chains(settings.chains)
     figures.new_figure(width=1, height=1)  # matplotlib is missed before the work and not after it
     model, gaps = likelihoods.autoencoder(trained), {}
+    functions = likelihoods.functions_of(model)
     kept = Kept(folder, likelihoods.origin_of(trained, settings))
     for place, split in enumerate(_SPLITS):
         images = trained.dataset.split(split)
@@ -253,6 +254,7 @@ def analyse(trained: TrainedModel, settings: Settings, folder: Path) -> None:
         print(f"{len(numbers)} {split} images", file=sys.stderr)
         gaps[split] = gaps_of(
             model,
+            functions,
             images[numbers],
             numbers,
             settings,

@@ -80,7 +80,7 @@ class Estimate(NamedTuple):
 
 
 def estimates_of(
-    model: DiscreteVAE,
+    functions: Functions,
     images: np.ndarray,
     settings: Settings,
     *,
@@ -88,8 +88,8 @@ def estimates_of(
     seed: tf.Tensor,
     keep: Keep = made_anew,
 ) -> dict[str, Estimate]:
-    """log p(x) of binary images `[n, D]`, by name of the way; made, or found, by `keep`."""
-    functions, found = likelihoods.functions_of(model), {}
+    """log p(x) of binary images `[n, D]`, by name of the way, by a model's functions; made, or found, by `keep`."""
+    found: dict[str, Estimate] = {}
     ways: dict[str, dict[str, Any]] = {
         PUBLISHED: {"num_samples": settings.num_samples},
         MIXTURE: {"num_samples": settings.num_samples, "flattening": (1.0, settings.flattening)},
@@ -164,10 +164,11 @@ def analyse(trained: TrainedModel, settings: Settings, folder: Path) -> None:
     log_z = likelihoods.log_z_of(model, functions, log_z_seed)
     test = trained.dataset.split(TEST)
     numbers = spread(len(test), settings.num_examples)
-    found = {TEST: estimates_of(model, test[numbers], settings, log_z=log_z, seed=test_seed, keep=kept.under(TEST))}
+    keep = kept.under(TEST)
+    found = {TEST: estimates_of(functions, test[numbers], settings, log_z=log_z, seed=test_seed, keep=keep)}
     images, latents = simulated(model, functions, len(numbers), simulation_seed)
     keep = kept.under(SIMULATED)
-    found[SIMULATED] = estimates_of(model, images, settings, log_z=log_z, seed=forward_seed, keep=keep)
+    found[SIMULATED] = estimates_of(functions, images, settings, log_z=log_z, seed=forward_seed, keep=keep)
 
     def backwards() -> Arrays:
         return reverse_estimate(model, images, latents, settings, log_z=log_z, seed=reverse_seed).arrays()

@@ -11,7 +11,7 @@ import tensorflow as tf
 import reference
 import reference_models
 import tiny
-from dvae.analysis import gaps
+from dvae.analysis import gaps, likelihoods
 from dvae.data import make_dataset
 from dvae.runs.trained_model import TrainedModel
 from models.directed_posterior import DirectedPosterior
@@ -57,7 +57,7 @@ def test_families_that_contain_the_posterior_have_no_gap_and_the_factorial_one_h
     for bias in (model.prior.bias_left, model.prior.bias_right):
         bias.assign([-2.5])
     log_joint = log_joint_of(model, 2)
-    found = gaps.gaps_of(model, X, np.arange(3), SETTINGS, seed=tf.constant([1, 2]))
+    found = gaps.gaps_of(model, likelihoods.functions_of(model), X, np.arange(3), SETTINGS, seed=tf.constant([1, 2]))
     exact = scipy.special.logsumexp(log_joint, axis=0)
     np.testing.assert_allclose(found.log_likelihood.nats, exact, atol=1e-4)
     assert set(found.best) == {"factorial", "directed, 2 groups", "RBM"}
@@ -79,7 +79,9 @@ def test_the_bound_of_an_encoder_is_the_enumerated_one(name, num_groups, monkeyp
     model = tiny.model(name, num_groups=num_groups)
     log_joint = log_joint_of(model, 4)
     settings = gaps.Settings(num_samples=4000, most_windows=1)
-    found = gaps.gaps_of(model, X, np.arange(3), settings, seed=tf.constant([1, 2])).encoder
+    found = gaps.gaps_of(
+        model, likelihoods.functions_of(model), X, np.arange(3), settings, seed=tf.constant([1, 2])
+    ).encoder
     states = np.repeat(reference.all_states(4)[:, None], 3, axis=1).astype(np.float32)
     encoding = model.posterior.encode(tf.constant(X), training=False)
     log_q = model.posterior.unnormalised_log_prob(encoding, tf.constant(states)).numpy()
