@@ -42,7 +42,7 @@ def test_a_run_says_what_it_takes(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 3 * 2**30)
     small = footprint()
     told = small.described()
-    assert told.startswith("memory: about 1.")
+    assert told.startswith("memory: about 2.")
     assert all(part in told for part in ("data", "weights", "chains", "population", "a step", "an evaluation"))
     assert told.endswith("; 3.0 GiB are free")
     assert "\n" not in told
