@@ -40,6 +40,11 @@ class Annealing(NamedTuple):
     temperatures: int
     pilot: PilotFindings | None = None
 
+    @property
+    def found(self) -> dict[str, Any] | None:
+        """What the pilot says, as results show it."""
+        return self.pilot and self.pilot._asdict()
+
 
 class PilotFindings(NamedTuple):
     """What a pilot says of its choice.

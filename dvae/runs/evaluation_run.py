@@ -94,7 +94,7 @@ def evaluate(
         seed = settings.get("seed", 0)
         how = pilot.annealing(functions, data.valid, protocol=protocol, seed=seed, base=base, temperatures=temperatures)
         settings |= {"posterior_base": how.base, "posterior_temperatures": how.temperatures}
-        found = how.pilot and how.pilot._asdict()
+        found = how.found
         if found:
             say(described_pilot(how.base, how.temperatures, found))
     complete = EvaluationSettings(**_as_exported(functions) | by_default | settings)

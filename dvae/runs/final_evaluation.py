@@ -59,13 +59,12 @@ def export_best(
             base=config.test_base,
             temperatures=config.test_temperatures,
         )
-        found = how.pilot and how.pilot._asdict()
-        if found:
-            voice.progress(f"pilot: {described_pilot(how.base, how.temperatures, found)}")
+        if how.found:
+            voice.progress(f"pilot: {described_pilot(how.base, how.temperatures, how.found)}")
         draw_settings.temperatures.assign(how.temperatures)
         draw_settings.base.assign(BASES.index(how.base))
         described = {
-            "posterior_pilot": found,
+            "posterior_pilot": how.found,
             "settings": dataclasses.asdict(config),
             "checksum": dataset.checksum,
             "values": dataset.values,
@@ -97,7 +96,7 @@ def evaluate_exported(task: Task, exported: Exported, directory: RunDirectory, *
     pictures.save(directory.samples_picture, shown.samples)
     pictures.save(directory.reconstructions_picture, shown.reconstructions)
     context: dict[str, Any] = {"model": config.model, "dataset": config.dataset, "split": "test"}
-    context |= {"posterior_pilot": how.pilot and how.pilot._asdict(), "recipe": config.recipe}
+    context |= {"posterior_pilot": how.found, "recipe": config.recipe}
     results = results_with_exact_nll(
         functions,
         test[numbers],
