@@ -306,10 +306,10 @@ def _drawn(gaps: dict[str, Gaps], own: str | None) -> figures.Figure:
     figure, [panels] = figures.new_figure(1, len(gaps), width=5 * len(gaps), height=4)
     for panel, (split, found) in zip(panels, gaps.items(), strict=True):
         for place, (name, best) in enumerate(found.best.items()):
-            approximation, error, _ = found.log_likelihood.minus(best).mean()
+            approximation, error = found.log_likelihood.minus(best).mean()
             panel.bar(place, approximation, yerr=error, color="C0", label="approximation" if place == 0 else None)
             if name == own:
-                amortization, error, _ = best.minus(found.encoder).mean()
+                amortization, error = best.minus(found.encoder).mean()
                 panel.bar(place, amortization, yerr=error, bottom=approximation, color="C1", label="amortization")
         panel.set_xticks(range(len(found.best)), [name.replace(", ", ",\n") for name in found.best])
         panel.set(title=f"{len(found.numbers)} {split} images", ylabel="log p(x) - L, nats")

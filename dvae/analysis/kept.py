@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,13 +32,16 @@ class Kept:
 
     Args:
       folder: that the analysis writes to; the parts lie in `parts` in it until it is complete.
-      origin: all that the parts follow from, as JSON has it. Parts of another origin are removed.
+      origin: all that the parts follow from, as JSON has it. Parts of another origin are removed, which is said.
     """
 
     def __init__(self, folder: Path, origin: Mapping[str, Any]) -> None:
         self._folder = folder / _FOLDER
         text, path = json_text(dict(origin)), self._folder / _ORIGIN
-        if not path.exists() or path.read_text() != text:
+        was = path.read_text() if path.exists() else None
+        if was != text:
+            if was is not None:
+                print(f"{self._folder}: parts of another analysis are removed ({_changes(was, text)})", file=sys.stderr)
             self.clear()
             self._folder.mkdir(parents=True)
             write_text(path, text)
@@ -61,3 +66,11 @@ class Kept:
     def clear(self) -> None:
         """Removes all parts: the analysis is complete."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _changes(was: str, now: str) -> str:
+    """Which lines of JSON differ, those that were and those that are."""
+    lines = difflib.unified_diff(was.splitlines(), now.splitlines(), lineterm="", n=0)
+    signs = {"-": "was", "+": "is"}
+    changed = [line for line in lines if line[:1] in signs and line[:3] not in {"---", "+++"}]
+    return ", ".join(f"{signs[line[0]]} {line[1:].strip().rstrip(',')}" for line in changed)

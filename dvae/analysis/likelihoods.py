@@ -34,18 +34,25 @@ class Value(NamedTuple):
         """The difference of independent values."""
         return Value(self.nats - other.nats, np.hypot(self.standard_error, other.standard_error))
 
-    def mean(self) -> tuple[float, float, float]:
-        """The mean over examples, its standard error over them, and that part of it which comes of sampling."""
-        num = len(self.nats)
-        over_examples = self.nats.std(ddof=1) / np.sqrt(num)
-        return float(self.nats.mean()), float(over_examples), float(np.sqrt((self.standard_error**2).sum()) / num)
+    def mean(self) -> tuple[float, float]:
+        """The mean over examples and its standard error over them."""
+        return float(self.nats.mean()), float(self.nats.std(ddof=1) / np.sqrt(len(self.nats)))
 
 
 def shown(value: Value, decimals: int = 2) -> str:
-    """The mean over examples +- its standard error over them (that part of it which comes of sampling), nats."""
-    mean, error, of_sampling = value.mean()
-    known = f"{of_sampling:.{decimals}f}" if np.isfinite(of_sampling) else "not known"
-    return f"{mean:.{decimals}f} +- {error:.{decimals}f} ({known})"
+    """The mean over examples +- its standard error over them (that part of it which comes of sampling), nats.
+
+    Examples whose own error is not known are left out of that part, and counted.
+    """
+    mean, error = value.mean()
+    is_known = np.isfinite(value.standard_error)
+    parts = []
+    if is_known.any():
+        of_sampling = np.sqrt((value.standard_error[is_known] ** 2).sum()) / is_known.sum()
+        parts.append(f"{of_sampling:.{decimals}f}")
+    if not is_known.all():
+        parts.append(f"not known of {(~is_known).sum()}")
+    return f"{mean:.{decimals}f} +- {error:.{decimals}f} ({', '.join(parts)})"
 
 
 def origin_of(trained: TrainedModel, settings: Any) -> dict[str, Any]:

@@ -53,11 +53,13 @@ def test_a_damaged_part_is_made_again(tmp_path, cut):
     assert len(calls) == 2
 
 
-def test_parts_of_other_settings_do_not_count(tmp_path):
+def test_parts_of_other_settings_do_not_count(tmp_path, capsys):
     calls = []
     for seed in (0, 1):
-        Kept(tmp_path, {"seed": seed}).part("all", made_of([float(seed)], calls))
+        Kept(tmp_path, {"seed": seed, "rate": 0.1}).part("all", made_of([float(seed)], calls))
     assert calls == [[0.0], [1.0]]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f'{tmp_path / "parts"}: parts of another analysis are removed (was "seed": 0, is "seed": 1)'
 
 
 @pytest.mark.parametrize(

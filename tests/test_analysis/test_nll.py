@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pytest
 import scipy.special
 import tensorflow as tf
 
@@ -84,3 +85,15 @@ def test_command(tmp_path, capsys):
     assert len(rows) == 3 * 4 + 3 * 5
     assert {row["way"] for row in rows if row["images"] == "simulated"} >= {nll.REVERSE, nll.EXACT}
     assert len(capsys.readouterr().out.splitlines()) == 2 + 4 + 5
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ([0.3, 0.4], "2.00 +- 1.00 (0.25)"),
+        ([0.3, np.inf], "2.00 +- 1.00 (0.30, not known of 1)"),
+        ([np.inf, np.inf], "2.00 +- 1.00 (not known of 2)"),
+    ],
+)
+def test_a_mean_over_images_leaves_out_errors_that_are_not_known(errors, said):
+    assert likelihoods.shown(likelihoods.Value(np.array([1.0, 3.0]), np.array(errors))) == said
