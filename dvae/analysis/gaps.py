@@ -7,10 +7,11 @@
 
 q is what the encoder gives, q* the best member of a family for this one x (`dvae.analysis.best_member`), the generator
 held fixed. Families: factorial, directed with 2 and 4 groups whose logits are linear in the groups before, restricted
-Boltzmann machines. A search that ends too early makes its approximation gap too large, never too small; the
-amortization gap is that of the encoder's own family. log p(x) is exact where the latents can be enumerated, else AIS
-through the true posterior (`models.annealed_likelihood`). For training images and test images; written are `gaps.csv`,
-a row for each image, and `gaps.png`.
+Boltzmann machines (`dvae.analysis.posterior_families`). A search that ends too early, or at a mode that is not the
+best, makes its approximation gap too large, never too small; the amortization gap is that of the encoder's own family.
+log p(x) is exact where the latents can be enumerated, else AIS through the true posterior
+(`models.annealed_likelihood`). For training images and test images; written are `gaps.csv`, a row for each image, and
+`gaps.png`.
 
 Reference: Cremer, Li & Duvenaud, Inference suboptimality in variational autoencoders, ICML 2018, there for Gaussian
 posteriors.
@@ -21,7 +22,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +30,11 @@ import scipy.special
 import tensorflow as tf
 
 from dvae import figures
-from dvae.analysis import command, likelihoods
-from dvae.analysis.best_member import Boltzmann, Directed, Family, Search, search
-from dvae.analysis.kept import Arrays, Keep, Kept, made_anew
+from dvae.analysis import command, likelihoods, posterior_families
+from dvae.analysis.best_member import Search
+from dvae.analysis.kept import Keep, Kept, made_anew
 from dvae.analysis.likelihoods import BASE, TEMPERATURES, Value, shown
+from dvae.analysis.posterior_families import Bound
 from dvae.compiling import compiled
 from dvae.config import setting
 from dvae.data import spread
@@ -43,14 +44,13 @@ from dvae.evaluation.signatures import Functions
 from dvae.files import write_table
 from dvae.runs.trained_model import TrainedModel
 from models.autoencoder import DiscreteVAE
-from models.directed_posterior import DirectedPosterior
-from models.posterior import BASES, Posterior
+from models.posterior import BASES, Posterior, PosteriorDraws
 from samplers import random
 
-FACTORIAL, RBM = "factorial", "RBM"
 ENCODER = "encoder"
 _SPLITS = ("train", "test")
 _AT_ONCE = 100  # examples of a search
+_LEAST_MEAN = 0.05  # of a unit where a search starts: one that is surer is never drawn otherwise, and stays as it is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,18 @@ class Settings:
     most_windows: int = setting("Search of q*", "windows in any case", 200, least=1)
     seed: int = setting("Analysis", "of all sampling", 0, least=0)
 
+    @property
+    def search(self) -> Search:
+        """How q* is searched."""
+        return Search(
+            num_samples=self.search_samples,
+            learning_rate=self.learning_rate,
+            num_rates=self.num_rates,
+            window=self.window_steps,
+            patience=self.patience,
+            most_windows=self.most_windows,
+        )
+
 
 class Gaps(NamedTuple):
     """What was found of the images of a split.
@@ -84,30 +96,6 @@ class Gaps(NamedTuple):
     log_likelihood: Value
     encoder: Value
     best: dict[str, Value]
-
-
-def families(num_units: int) -> dict[str, Callable[[int], Family]]:
-    """Those that so many units allow, by name: from a number of examples."""
-    made: dict[str, Callable[[int], Family]] = {FACTORIAL: lambda num: Directed(num, num_units, 1)}
-    for num_groups in (2, 4):
-        if num_units % num_groups == 0:
-            made[_directed(num_groups)] = lambda num, groups=num_groups: Directed(num, num_units, groups)  # type: ignore[misc]
-    return made | {RBM: lambda num: Boltzmann(num, num_units)}
-
-
-def family_of(posterior: Posterior) -> str | None:
-    """The family whose members the posterior gives; None if it is none of ours, its groups having hidden layers."""
-    if not isinstance(posterior, DirectedPosterior):
-        return RBM
-    if posterior.num_groups == 1:
-        return FACTORIAL
-    is_linear = not any(hidden.layers for hidden in posterior.group_hidden)
-    name = _directed(posterior.num_groups)
-    return name if is_linear and name in families(posterior.num_units) else None
-
-
-def _directed(num_groups: int) -> str:
-    return f"directed, {num_groups} groups"
 
 
 def gaps_of(
@@ -132,16 +120,19 @@ def gaps_of(
             lambda: _log_likelihood(functions, images, log_z, settings, likelihood_seed)._asdict(),
         )
     )
-    found: dict[str, list[Value]] = {name: [] for name in (ENCODER, *families(model.likelihood.num_units))}
+    found: dict[str, list[Value]] = {
+        name: [] for name in (ENCODER, *posterior_families.families(model.likelihood.num_units))
+    }
     for first in range(0, len(images), _AT_ONCE):
         x = tf.constant(images[first : first + _AT_ONCE], tf.float32)
-        bound, seed_of_encoder = _bound(model, x, log_z, settings), random.fold_in(encoder_seed, first)
-        found[ENCODER].append(bound(model.posterior, model.posterior.encode(x, training=False), seed_of_encoder))
-        best = _best(
-            model,
-            x,
-            log_z,
-            settings,
+        bound = _bound(model, x, log_z, settings)
+        bound_seed, start_seed = random.split(random.fold_in(encoder_seed, first), 2)
+        encoding = model.posterior.encode(x, training=False)
+        found[ENCODER].append(bound(model.posterior, encoding, bound_seed))
+        best = posterior_families.best_members(
+            functools.partial(_log_joint, model, x, log_z),
+            _marginals(model.posterior, encoding, settings, start_seed),
+            settings.search,
             bound=bound,
             seed=random.fold_in(search_seed, first),
             keep=_beginning(first, keep),
@@ -154,47 +145,30 @@ def gaps_of(
     return Gaps(numbers, likelihood, together.pop(ENCODER), together)
 
 
-Bound = Callable[[Posterior, Any, tf.Tensor], Value]
-
-
 def _beginning(first: int, keep: Keep) -> Keep:
     """Of the examples from that on."""
     return lambda name, make: keep(f"{name} {first}", make)
 
 
-def _best(
-    model: DiscreteVAE, x: tf.Tensor, log_z: float, settings: Settings, *, bound: Bound, seed: tf.Tensor, keep: Keep
-) -> dict[str, Value]:
-    """L[q*] of each family; the search in the factorial one starts uniform, those in the others from what it found."""
-    how = Search(
-        num_samples=settings.search_samples,
-        learning_rate=settings.learning_rate,
-        num_rates=settings.num_rates,
-        window=settings.window_steps,
-        patience=settings.patience,
-        most_windows=settings.most_windows,
+def _log_joint(model: DiscreteVAE, x: tf.Tensor, log_z: float, z: tf.Tensor) -> tf.Tensor:
+    return tf.add_n(model.joint_terms(x, z, tf.constant(log_z, tf.float32), training=False))
+
+
+def _marginals(posterior: Posterior, encoding: Any, settings: Settings, seed: tf.Tensor) -> np.ndarray:
+    """Logits of the mean of each unit by draws of q, `[n, units]`; none is surer than a search can leave."""
+    draws = _draws(posterior, encoding, settings, seed)
+    means = tf.reduce_mean(tf.exp(draws.log_weights)[..., None] * tf.cast(draws.z, tf.float64), axis=0)
+    return scipy.special.logit(np.clip(means.numpy(), _LEAST_MEAN, 1 - _LEAST_MEAN)).astype(np.float32)
+
+
+def _draws(posterior: Posterior, encoding: Any, settings: Settings, seed: tf.Tensor) -> PosteriorDraws:
+    return posterior.draw(
+        encoding,
+        num_samples=settings.num_samples,
+        seed=seed,
+        num_temperatures=TEMPERATURES,
+        base=BASES.index(BASE),
     )
-
-    def log_joint(z: tf.Tensor) -> tf.Tensor:
-        return tf.add_n(model.joint_terms(x, z, tf.constant(log_z, tf.float32), training=False))
-
-    def best_of(name: str, start: np.ndarray, seed: tf.Tensor) -> Arrays:
-        search_seed, bound_seed = random.split(seed, 2)
-        family = made[name](len(x))
-        family.start_at(tf.constant(start))
-        search(family, log_joint, how, seed=search_seed, description=name)
-        value = bound(family.posterior, family.encoding(), bound_seed)
-        logits = {"logits": family.encoding().outputs.numpy()} if name == FACTORIAL else {}
-        return value._asdict() | logits
-
-    made = families(model.likelihood.num_units)
-    best: dict[str, Value] = {}
-    start = np.zeros([len(x), model.likelihood.num_units], np.float32)
-    for number, name in enumerate(made):
-        found = keep(name, functools.partial(best_of, name, start, random.fold_in(seed, number)))
-        start = found.get("logits", start)
-        best[name] = Value(found["nats"], found["standard_error"])
-    return best
 
 
 def _bound(model: DiscreteVAE, x: tf.Tensor, log_z: float, settings: Settings) -> Bound:
@@ -202,10 +176,7 @@ def _bound(model: DiscreteVAE, x: tf.Tensor, log_z: float, settings: Settings) -
     log_joint = compiled(lambda z: model.log_joint(x, z, tf.constant(log_z, tf.float32)), autograph=True)
 
     def bound(posterior: Posterior, encoding: Any, seed: tf.Tensor) -> Value:
-        num = settings.num_samples
-        draws = posterior.draw(
-            encoding, num_samples=num, seed=seed, num_temperatures=TEMPERATURES, base=BASES.index(BASE)
-        )
+        num, draws = settings.num_samples, _draws(posterior, encoding, settings, seed)
         f, log_weights = (log_joint(draws.z) - draws.log_q).numpy(), draws.log_weights.numpy()
         weights = np.exp(log_weights)
         nats = (weights * f).mean(axis=0)
@@ -261,7 +232,7 @@ def analyse(trained: TrainedModel, settings: Settings, folder: Path) -> None:
             seed=tf.constant([settings.seed, place]),
             keep=kept.under(split),
         )
-    own = family_of(model.posterior)
+    own = posterior_families.family_of(model.posterior)
     _write(gaps, folder / "gaps.csv")
     figures.save(_drawn(gaps, own), folder / "gaps.png")
     kept.clear()
