@@ -75,28 +75,29 @@ def test_families_that_contain_the_posterior_have_no_gap_and_the_factorial_one_h
 def test_the_factorial_search_starts_from_the_better_of_two_members(monkeypatch):
     """Of the uniform one and the encoder's marginals, for each image: without a search it is there that it ends.
 
-    Errors of 4000 draws: 4 of them (false failures 2e-4, 3 numbers). Both are the better of some image.
+    Errors of 4000 draws: 4 of them (false failures 2e-4, 3 numbers). Either is the better one of some image.
     """
     monkeypatch.setattr(posterior_families, "search", lambda *_, **__: None)
     every = posterior_families.families
     monkeypatch.setattr(posterior_families, "families", lambda num: {"factorial": every(num)["factorial"]})
     model = tiny.model("pwl")
     head = model.posterior.group_heads[0]
-    head.bias.assign([0.0, 2.0, -1.0, 4.0])
+    head.kernel.assign(tf.zeros_like(head.kernel))
+    head.bias.assign([-0.1, 1.7, 1.4, 1.3])  # near the best for the second image
     log_joint, states = log_joint_of(model, 4), reference.all_states(4)
     found = gaps.gaps_of(model, likelihoods.functions_of(model), X, np.arange(3), SETTINGS, seed=tf.constant([1, 2]))
     logits = model.posterior.encode(tf.constant(X), training=False).outputs.numpy()
-    limit = scipy.special.logit(0.95)
 
     def bounds(logits):
         log_q = (states[:, None] * logits - np.logaddexp(0, logits)).sum(axis=2)
         return (np.exp(log_q) * (log_joint - log_q)).sum(axis=0)
 
-    of_starts = np.stack([bounds(np.zeros_like(logits)), bounds(np.clip(logits, -limit, limit))])
-    print(of_starts)
-    assert np.all(np.abs(of_starts[0] - of_starts[1]) > 0.1)
+    of_starts = np.stack([bounds(np.zeros_like(logits)), bounds(logits)])
+    gain = of_starts[1] - of_starts[0]
+    assert gain.max() > 0.1
+    assert gain.min() < -0.1
     best = found.best["factorial"]
-    assert np.all(np.abs(best.nats - of_starts.max(axis=0)) < 4 * best.standard_error + 0.02)
+    assert np.all(np.abs(best.nats - of_starts.max(axis=0)) < 4 * best.standard_error)
 
 
 @pytest.mark.parametrize(("name", "num_groups"), [("dvaess", 1), ("pwl", 2)])
