@@ -95,8 +95,9 @@ class PosteriorDraws(NamedTuple):
     mixture: Mixture
 
     def mean(self, g: tf.Tensor) -> tf.Tensor:
-        """The estimate of `E_q[g]` from `g(z_k) [K, B]`; `[B]`."""
-        return tf.reduce_mean(tf.exp(self.log_weights) * tf.cast(g, self.log_weights.dtype), axis=0)
+        """The estimate of `E_q[g]` from `g(z_k) [K, B, ...]`; `[B, ...]`."""
+        weights = tf.exp(self.log_weights)[(..., *[None] * (len(g.shape) - 2))]
+        return tf.reduce_mean(weights * tf.cast(g, self.log_weights.dtype), axis=0)
 
     def estimate(self, log_ratio: tf.Tensor) -> LikelihoodEstimate:
         """`log E_q[exp(log_ratio)]` and its bound `E_q[log_ratio]`, from `log_ratio [K, B]` of the draws."""

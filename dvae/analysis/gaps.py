@@ -120,9 +120,8 @@ def gaps_of(
             lambda: _log_likelihood(functions, images, log_z, settings, likelihood_seed)._asdict(),
         )
     )
-    found: dict[str, list[Value]] = {
-        name: [] for name in (ENCODER, *posterior_families.families(model.likelihood.num_units))
-    }
+    families = posterior_families.families(model.likelihood.num_units)
+    found: dict[str, list[Value]] = {name: [] for name in (ENCODER, *families)}
     for first in range(0, len(images), _AT_ONCE):
         x = tf.constant(images[first : first + _AT_ONCE], tf.float32)
         bound = _bound(model, x, log_z, settings)
@@ -157,8 +156,7 @@ def _log_joint(model: DiscreteVAE, x: tf.Tensor, log_z: float, z: tf.Tensor) -> 
 def _marginals(posterior: Posterior, encoding: Any, settings: Settings, seed: tf.Tensor) -> np.ndarray:
     """Logits of the mean of each unit by draws of q, `[n, units]`; none is surer than a search can leave."""
     draws = _draws(posterior, encoding, settings, seed)
-    means = tf.reduce_mean(tf.exp(draws.log_weights)[..., None] * tf.cast(draws.z, tf.float64), axis=0)
-    return scipy.special.logit(np.clip(means.numpy(), _LEAST_MEAN, 1 - _LEAST_MEAN)).astype(np.float32)
+    return scipy.special.logit(np.clip(draws.mean(draws.z).numpy(), _LEAST_MEAN, 1 - _LEAST_MEAN)).astype(np.float32)
 
 
 def _draws(posterior: Posterior, encoding: Any, settings: Settings, seed: tf.Tensor) -> PosteriorDraws:
@@ -179,7 +177,7 @@ def _bound(model: DiscreteVAE, x: tf.Tensor, log_z: float, settings: Settings) -
         num, draws = settings.num_samples, _draws(posterior, encoding, settings, seed)
         f, log_weights = (log_joint(draws.z) - draws.log_q).numpy(), draws.log_weights.numpy()
         weights = np.exp(log_weights)
-        nats = (weights * f).mean(axis=0)
+        nats = draws.mean(f).numpy()
         of_f = np.sqrt((weights**2 * (f - nats) ** 2).mean(axis=0) / num)
         effective = np.exp(2 * _log_sum(log_weights) - _log_sum(2 * log_weights))
         return Value(nats, np.hypot(of_f, standard_error(effective, num)))

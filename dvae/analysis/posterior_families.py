@@ -64,6 +64,7 @@ def best_members(
       keep: makes or finds what takes minutes.
     """
     num_examples, num_units = marginals.shape
+    made = families(num_units)
 
     def searched(name: str, start: np.ndarray, seed: tf.Tensor, description: str) -> tuple[Family, Value]:
         search_seed, bound_seed = random.split(seed, 2)
@@ -88,7 +89,6 @@ def best_members(
     def best_of(name: str, start: np.ndarray, seed: tf.Tensor) -> Arrays:
         return searched(name, start, seed, name)[1]._asdict()
 
-    made = families(num_units)
     best: dict[str, Value] = {}
     start = marginals
     for number, name in enumerate(made):

@@ -68,7 +68,11 @@ def test_estimates_of_weighted_draws_match_loops():
     """In float64, and where the ratios are far beyond what can be exponentiated."""
     rng = np.random.default_rng(2)
     log_q, log_weights, log_ratio = rng.normal(size=[3, 7, 2])
-    draws = PosteriorDraws(tf.zeros([7, 2, 4]), tf.constant(log_q), tf.constant(log_weights), None)
+    z = rng.integers(0, 2, [7, 2, 4]).astype(np.float32)
+    draws = PosteriorDraws(tf.constant(z), tf.constant(log_q), tf.constant(log_weights), None)
+    for b, unit in np.ndindex(2, 4):
+        mean = sum(np.exp(log_weights[k, b]) * z[k, b, unit] for k in range(7)) / 7
+        np.testing.assert_allclose(draws.mean(draws.z)[b, unit], mean, rtol=1e-12)
     for offset in (0.0, -2000.0, 2000.0):
         found = draws.estimate(tf.constant(log_ratio + offset))
         mean = draws.mean(tf.constant(log_ratio))
