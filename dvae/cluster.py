@@ -6,6 +6,7 @@ Slurm, Kubernetes and SSH clusters of Dask all give an address, `tcp://...`. The
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ def connected(*, scheduler: str | None, num_workers: int) -> Iterator[Client]:
         from distributed import Client, LocalCluster  # noqa: PLC0415
     except ImportError as error:
         raise UserError("several workers need Dask: pip install 'discrete-vae[cluster]'") from error
+    # absl shows what the root logger gets: every connection that is made would have a line.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout="20s")
@@ -39,7 +42,9 @@ def connected(*, scheduler: str | None, num_workers: int) -> Iterator[Client]:
         return
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": _LOSSES}),
-        LocalCluster(n_workers=num_workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(  # any free port: the usual one may be another cluster's
+            n_workers=num_workers, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,14 +22,15 @@ def by_workers(client: Client, folder: Path) -> ValuesOf:
     """`values_of` blocks of examples, by the model in a folder that every worker sees."""
 
     def values(blocks: Iterable[Block]) -> Iterator[dict[str, np.ndarray]]:
-        futures = [client.submit(_values, str(folder.resolve()), block, pure=False) for block in blocks]
+        # A block's fields, since to read a block itself a worker would load its module: TensorFlow, with its messages.
+        futures = [client.submit(_values, str(folder.resolve()), *block, pure=False) for block in blocks]
         return (future.result() for future in futures)
 
     return values
 
 
-def _values(folder: str, block: Block) -> dict[str, np.ndarray]:
-    return values_of(_functions(folder), block)
+def _values(folder: str, *block: Any) -> dict[str, np.ndarray]:
+    return values_of(_functions(folder), Block(*block))
 
 
 @functools.lru_cache(maxsize=1)
