@@ -46,6 +46,7 @@ from dvae.runs.trained_model import TrainedModel
 from models.autoencoder import DiscreteVAE
 from models.posterior import BASES, Posterior, PosteriorDraws
 from samplers import random
+from samplers.weights import effective_sample_size
 
 ENCODER = "encoder"
 _SPLITS = ("train", "test")
@@ -175,18 +176,13 @@ def _bound(model: DiscreteVAE, x: tf.Tensor, log_z: float, settings: Settings) -
 
     def bound(posterior: Posterior, encoding: Any, seed: tf.Tensor) -> Value:
         num, draws = settings.num_samples, _draws(posterior, encoding, settings, seed)
-        f, log_weights = (log_joint(draws.z) - draws.log_q).numpy(), draws.log_weights.numpy()
-        weights = np.exp(log_weights)
+        f, weights = (log_joint(draws.z) - draws.log_q).numpy(), np.exp(draws.log_weights.numpy())
         nats = draws.mean(f).numpy()
         of_f = np.sqrt((weights**2 * (f - nats) ** 2).mean(axis=0) / num)
-        effective = np.exp(2 * _log_sum(log_weights) - _log_sum(2 * log_weights))
+        effective = effective_sample_size(draws.log_weights, axis=0).numpy()
         return Value(nats, np.hypot(of_f, standard_error(effective, num)))
 
     return bound
-
-
-def _log_sum(values: np.ndarray) -> np.ndarray:
-    return scipy.special.logsumexp(values, axis=0)
 
 
 def _log_likelihood(
