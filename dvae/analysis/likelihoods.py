@@ -13,7 +13,8 @@ from dvae.config import ANNEALED_FLATTENING, EvaluationSettings
 from dvae.errors import UserError
 from dvae.evaluation import importance_weighted
 from dvae.evaluation.enumeration import ENUMERABLE_LATENTS
-from dvae.evaluation.signatures import DrawSettings, Functions, autoencoder_functions
+from dvae.evaluation.functions import Functions
+from dvae.evaluation.signatures import DrawSettings, autoencoder_functions
 from dvae.runs.trained_model import TrainedModel
 from models.autoencoder import DiscreteVAE
 from models.posterior import BASES

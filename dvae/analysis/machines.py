@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions, has_prior, posterior_inputs
+from dvae.evaluation.functions import Functions, has_prior, posterior_inputs
 from samplers.rbm import RBM
 
 

@@ -23,7 +23,7 @@ from dvae.analysis import command, machines
 from dvae.bars import progress_bar
 from dvae.compiling import compiled
 from dvae.config import setting
-from dvae.evaluation.signatures import Functions
+from dvae.evaluation.functions import Functions
 from dvae.files import write_table
 from dvae.runs.exported import Exported
 from models.posterior import BASES

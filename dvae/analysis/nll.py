@@ -34,8 +34,8 @@ from dvae.compiling import compiled
 from dvae.config import setting
 from dvae.data import spread
 from dvae.evaluation.enumeration import exact_log_likelihood
+from dvae.evaluation.functions import Functions
 from dvae.evaluation.importance_weighted import standard_error
-from dvae.evaluation.signatures import Functions
 from dvae.files import write_table
 from dvae.runs.trained_model import TrainedModel
 from models.autoencoder import DiscreteVAE

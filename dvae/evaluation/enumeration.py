@@ -10,7 +10,7 @@ import scipy.special
 import tensorflow as tf
 
 from dvae.bars import progress_bar
-from dvae.evaluation.signatures import Functions, has_prior, input_width
+from dvae.evaluation.functions import Functions, has_prior, input_width
 
 ENUMERABLE_LATENTS = 20
 _BLOCK_BITS, _IMAGES = 12, 100  # states and images of a block, at the most

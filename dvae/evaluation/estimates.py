@@ -13,8 +13,8 @@ from dvae.config import EvaluationSettings
 from dvae.errors import DivergenceError, UserError
 from dvae.evaluation import importance_weighted
 from dvae.evaluation.enumeration import exact_log_likelihood
+from dvae.evaluation.functions import Functions, has_prior
 from dvae.evaluation.importance_weighted import ANNEALED, ValuesOf
-from dvae.evaluation.signatures import Functions, has_prior
 from samplers import random
 from samplers.log_z_estimates import LogZ, refine
 

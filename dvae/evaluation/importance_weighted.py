@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dvae.bars import progress_bar
 from dvae.config import EvaluationSettings
-from dvae.evaluation.signatures import Functions, input_width
+from dvae.evaluation.functions import Functions, input_width
 from models.posterior import BASES
 from samplers import random
 from samplers.weights import known_or_infinite

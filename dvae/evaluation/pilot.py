@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dvae.data import spread
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions, posterior_inputs
+from dvae.evaluation.functions import Functions, posterior_inputs
 from models.posterior import BASES, PUBLISHED_TEMPERATURES
 from samplers import random
 from samplers.log_z_estimates import LogZ

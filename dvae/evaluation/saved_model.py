@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from dvae.errors import UserError
+from dvae.evaluation.functions import Functions
 from dvae.evaluation.serving import server_functions
-from dvae.evaluation.signatures import DrawSettings, Functions
+from dvae.evaluation.signatures import DrawSettings
 from dvae.files import json_text, partial_path, plainly_named, read_json, replace_by
 
 _ORIGIN = "assets.extra/run.json"

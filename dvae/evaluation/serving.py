@@ -19,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dvae.evaluation.signatures import Functions, input_width
+from dvae.evaluation.functions import Functions, input_width
 
 _SEEDS = tf.TensorSpec([None], tf.int32, "seed")
 _COUNTS = tf.TensorSpec([None], tf.int32, "num_samples")

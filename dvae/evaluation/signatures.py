@@ -6,15 +6,15 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from dvae.compiling import compiled
 from dvae.data.observed import ObservedPart
 from dvae.data.values import BINARY
+from dvae.evaluation.functions import Functions
 from models.autoencoder import DiscreteVAE
 from models.conditional import ConditionalModel
 from models.generative import GenerativeModel
@@ -24,8 +24,6 @@ from models.rbm_posterior import RBMPosterior
 from samplers import gibbs, population_annealing, random, two_bases
 from samplers.annealing_path import Schedule, uniform_base
 from samplers.annealing_schedules import linear_betas
-
-Functions = Mapping[str, Callable[..., dict[str, tf.Tensor]]]
 
 _SEED = tf.TensorSpec([2], tf.int32, "seed")
 _COUNT = tf.TensorSpec([], tf.int32, "num_samples")
@@ -355,35 +353,6 @@ def _prior_functions(model: GenerativeModel) -> dict[str, Callable[..., dict[str
     return _likelihood_functions(model.likelihood) | _named(
         prior_energy, prior_parameters, sample_prior, generate, sample_examples, log_partition
     )
-
-
-def has_prior(functions: Functions) -> bool:
-    """Whether the model has a prior p(z), whose log Z is to be estimated; one of structured prediction has none."""
-    return "prior_energy" in functions
-
-
-def means(found: Mapping[str, tf.Tensor]) -> np.ndarray:
-    """The expected pixels among what a signature returns, whatever their name."""
-    return found["probabilities" if "probabilities" in found else "means"].numpy()
-
-
-def posterior_inputs(functions: Functions, images: np.ndarray) -> np.ndarray:
-    """What the posterior is given of images `[n, D]`: in structured prediction the observed pixels; float32."""
-    if "pixels" in functions:
-        images = images[:, functions["pixels"]()["observed"].numpy()]
-    return images.astype(np.float32)
-
-
-def num_pixels(functions: Functions) -> int:
-    """D, the width of the examples that the model takes."""
-    return input_width(functions["log_likelihood" if "log_likelihood" in functions else "reconstruct"], "x")
-
-
-def input_width(function: Any, name: str) -> int:
-    """The last dimension of an input of a tf.function or of a loaded signature."""
-    concrete = function.get_concrete_function() if hasattr(function, "get_concrete_function") else function
-    inputs = tf.nest.flatten(concrete.structured_input_signature)
-    return next(spec.shape[-1] for spec in inputs if spec.name == name)
 
 
 def _means(likelihood: Likelihood, z: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -12,7 +12,7 @@ from dvae import pictures
 from dvae.analysis import modes
 from dvae.data import Dataset, spread
 from dvae.errors import UserError
-from dvae.evaluation.signatures import Functions, has_prior, means, posterior_inputs
+from dvae.evaluation.functions import Functions, has_prior, means, posterior_inputs
 from dvae.files import write_json
 from dvae.report.record import Record
 from dvae.runs.exported import exported

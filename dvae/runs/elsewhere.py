@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import dvae.quiet  # noqa: F401  (before TensorFlow)
+from dvae.evaluation.functions import Functions
 from dvae.evaluation.importance_weighted import Block, ValuesOf, values_of
 from dvae.evaluation.saved_model import load
-from dvae.evaluation.signatures import Functions
 
 if TYPE_CHECKING:
     from distributed import Client

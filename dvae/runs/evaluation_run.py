@@ -11,7 +11,7 @@ from dvae.config import ANNEALED_CHAINS, ANNEALED_FLATTENING, PROTOCOLS, Evaluat
 from dvae.data import Dataset, spread
 from dvae.errors import UserError
 from dvae.evaluation import estimates, pilot
-from dvae.evaluation.signatures import Functions
+from dvae.evaluation.functions import Functions
 from dvae.files import output_file, write_table
 from dvae.runs.cautions import cautions
 from dvae.runs.elsewhere import by_workers

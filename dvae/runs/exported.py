@@ -9,8 +9,8 @@ from dvae.config import Config
 from dvae.data import Dataset, load_dataset
 from dvae.data.values import BINARY
 from dvae.errors import UserError
+from dvae.evaluation.functions import Functions, num_pixels
 from dvae.evaluation.saved_model import load
-from dvae.evaluation.signatures import Functions, num_pixels
 from dvae.files import user_path
 from dvae.runs.run_directory import RunDirectory
 

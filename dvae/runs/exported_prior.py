@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dvae.errors import UserError
-from dvae.evaluation.signatures import has_prior
+from dvae.evaluation.functions import has_prior
 from dvae.runs.exported import exported
 from samplers.rbm import RBM
 

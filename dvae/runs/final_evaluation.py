@@ -9,7 +9,8 @@ from dvae import pictures
 from dvae.data import spread
 from dvae.evaluation import pilot, saved_model
 from dvae.evaluation.estimates import evaluate, results_with_exact_nll
-from dvae.evaluation.signatures import DrawSettings, Functions
+from dvae.evaluation.functions import Functions
+from dvae.evaluation.signatures import DrawSettings
 from dvae.files import write_json, write_table
 from dvae.runs.monitoring import write_test_results
 from dvae.runs.run_directory import RunDirectory

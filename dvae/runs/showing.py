@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from dvae.data import spread
-from dvae.evaluation.signatures import Functions
+from dvae.evaluation.functions import Functions
 from dvae.tasks.task import Pictures, Task
 from dvae.training.train_state import TrainState
 

@@ -10,7 +10,8 @@ from dvae.building import build_autoencoder
 from dvae.config import Config
 from dvae.data import Dataset
 from dvae.evaluation.estimates import Evaluation
-from dvae.evaluation.signatures import DrawSettings, Functions, autoencoder_functions, means
+from dvae.evaluation.functions import Functions, means
+from dvae.evaluation.signatures import DrawSettings, autoencoder_functions
 from dvae.systems import SYSTEMS, training_objective
 from dvae.tasks.task import Pictures, Task, described_samples, described_system
 from dvae.training.losses import AutoencodingLoss

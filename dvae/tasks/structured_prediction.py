@@ -12,7 +12,8 @@ from dvae.building import PUBLISHED_NETWORKS, Networks, build_conditional_model
 from dvae.config import Config
 from dvae.data import Dataset
 from dvae.data.observed import observed_part
-from dvae.evaluation.signatures import DrawSettings, Functions, means, prediction_functions
+from dvae.evaluation.functions import Functions, means
+from dvae.evaluation.signatures import DrawSettings, prediction_functions
 from dvae.systems import SYSTEMS
 from dvae.tasks.task import Pictures, Task, described_samples, described_system
 from dvae.training.losses import PredictionLoss

@@ -13,7 +13,8 @@ from dvae.config import LIKELIHOODS, Config
 from dvae.data import Dataset
 from dvae.errors import UserError
 from dvae.evaluation.estimates import Evaluation
-from dvae.evaluation.signatures import DrawSettings, Functions
+from dvae.evaluation.functions import Functions
+from dvae.evaluation.signatures import DrawSettings
 from dvae.prior_samplers import prior_sampler, prior_sampler_reads
 from dvae.published import ORIGINS
 from dvae.systems import SYSTEMS

@@ -8,7 +8,8 @@ import tensorflow as tf
 from dvae.building import build_generative_model
 from dvae.config import Config
 from dvae.evaluation.estimates import Evaluation
-from dvae.evaluation.signatures import DrawSettings, Functions, markov_chain_functions
+from dvae.evaluation.functions import Functions
+from dvae.evaluation.signatures import DrawSettings, markov_chain_functions
 from dvae.tasks.autoencoding import anchor_prior, generated_and_reconstructed, particles, prior_parameters
 from dvae.tasks.task import Task
 from dvae.training.losses import CompleteDataLoss
