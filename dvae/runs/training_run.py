@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from dvae.building import Networks, likelihood_class
+from dvae.building import PUBLISHED_NETWORKS, Networks, likelihood_class
 from dvae.config import Config
 from dvae.data import BatchOrder, Dataset, load_dataset, spread
-from dvae.errors import DivergenceError, PeerError, UserError
+from dvae.errors import DivergenceError, PeerError
 from dvae.evaluation.estimates import MEASURED, evaluate
 from dvae.evaluation.signatures import DrawSettings
 from dvae.interruption import Interruption
@@ -39,7 +38,6 @@ from dvae.tasks.task import Task
 from dvae.training.replicas import Replicas
 from dvae.training.train_state import TrainState
 from dvae.training.trainer import Sums
-from models.likelihood import Likelihood
 from models.posterior import BASES
 
 
@@ -47,43 +45,19 @@ def train(
     config: Config,
     *,
     dataset: Dataset | None = None,
-    encoder: keras.layers.Layer | None = None,
-    decoder: keras.layers.Layer | None = None,
-    likelihood: type[Likelihood] | None = None,
+    networks: Networks = PUBLISHED_NETWORKS,
     resume: bool = True,
-    quiet: bool = False,
-    say: Callable[[UserError | str], None] = print,
+    voice: Voice | None = None,
     interruption: Interruption | None = None,
 ) -> dict[str, Any]:
     """Trains a model, exports the one that is best on validation data, and evaluates it on test data.
 
-    An interrupted run continues, bit for bit, when it is called again with the same arguments; one that is finished is
-    not trained again.
-
-    Args:
-      config: of `dvae.configure`.
-      dataset: of `dvae.make_dataset`, in place of the one that the settings name.
-      encoder, decoder, likelihood: in place of the published ones; see `dvae.building.Networks`.
-      resume: whether a run that is in `config.log_dir` may go on.
-      quiet: without progress: only the result is said, and what is wrong.
-      say: where lines about the run go.
-      interruption: tells of signals that ask the run to save its state and leave.
-
-    Returns:
-      The content of `results.json`; nothing in a process that is not the chief.
-
-    Raises:
-      UserError: a ValueError that names the argument: the settings do not fit the data or the networks, or the folder
-        holds another run.
-      DivergenceError: a UserError: a loss, a weight, an evaluation is not finite. The last checkpoint is kept.
-      StorageError: a UserError: the file system refuses to be written to. The last checkpoint is kept.
-      PeerError: a UserError: another process of the training has ended. The last checkpoint is kept.
+    Arguments, results and errors are those of `dvae.report.training.train`, which also writes the report.
     """
-    voice = Voice(say, quiet)
+    voice = voice or Voice()
     replicas = STRATEGIES[config.strategy](config, voice.progress)
     interruption = interruption or Interruption()
     replicas.check_batch(config.batch_size)
-    networks = Networks(encoder, decoder, likelihood)
     if dataset is None:
         dataset = load_dataset(
             config.dataset,
@@ -104,16 +78,16 @@ def train(
         return {}
     directory = RunDirectory(config.log_dir)
     with telling_of_files(directory.path):
-        directory.open(task, resume=resume, say=say, num_replicas=replicas.num)
+        directory.open(task, resume=resume, say=voice.say, num_replicas=replicas.num)
         try:
             voice.progress(describe_run(config, dataset, num_replicas=replicas.num))
             footprint = Footprint.of(task, num_local=len(replicas.devices), num_replicas=replicas.num)
             voice.progress(footprint.described())
             if remark := footprint.remark(task):
-                say(remark)
+                voice.say(remark)
             for line in unused_fractions(config, dataset):
-                say(line)
-            results = results_of_complete(directory, task.likelihood_of, say)
+                voice.say(line)
+            results = results_of_complete(directory, task.likelihood_of, voice.say)
             if results is not None:
                 voice.progress("this run is complete; its results:")
                 Leader(task.trainer(state, replicas), interruption).end()
@@ -123,9 +97,9 @@ def train(
                 results = run.finish()
         finally:
             directory.release()  # a notebook may try again after an interruption or an error
-    say(describe_results(results, directory.path, likelihood_of=task.likelihood_of))
+    voice.say(describe_results(results, directory.path, likelihood_of=task.likelihood_of))
     for remark in cautions(results, OF_TRAINING):
-        say(remark)
+        voice.say(remark)
     return results
 
 

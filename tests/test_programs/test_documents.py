@@ -171,7 +171,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert mathematics.count("<math") > 60
     assert "arithmatex" not in mathematics
     assert "$" not in mathematics
-    assert 'id="dvae.runs.training_run.train"' in (site / "api" / "python.html").read_text()
+    assert 'id="dvae.report.training.train"' in (site / "api" / "python.html").read_text()
     assert "<code>num_latents</code>" in (site / "api" / "settings.html").read_text()
     linked = [re.findall(r'(?:src|href)="(https?://[^"]*)"', page.read_text()) for page in site.rglob("*.html")]
     assert not [address for page in linked for address in page if address.endswith((".js", ".css"))]

@@ -19,6 +19,7 @@ PROGRAM = """
 import dvae.quiet
 import json, resource, sys
 from dvae.runs.training_run import train
+from dvae.runs.voice import Voice
 from dvae.runs.footprint import Footprint
 from dvae.settings.complete import complete
 said = []
@@ -27,7 +28,7 @@ def watched(task, **given):
     said.append(of(task, **given))
     return said[-1]
 Footprint.of = watched
-train(complete(json.loads(sys.argv[1])), say=lambda _: None)
+train(complete(json.loads(sys.argv[1])), voice=Voice(lambda _: None))
 print(json.dumps([said[0].peak, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 

@@ -21,6 +21,7 @@ from dvae.runs.run_directory import RunDirectory
 from dvae.runs.summary import describe_results
 from dvae.runs.trained_model import trained_model
 from dvae.runs.training_run import TrainingRun, train
+from dvae.runs.voice import Voice
 from dvae.tasks import TASKS
 
 
@@ -249,7 +250,7 @@ def test_what_a_file_system_refuses_is_one_line(tmp_path, monkeypatch, error, re
 
     monkeypatch.setattr(TrainingRun, "train", fail)
     with pytest.raises(UserError, match=reason) as caught:
-        train(runs.small_config(model="pwl", log_dir=str(tmp_path / "run")), say=lambda _: None)
+        train(runs.small_config(model="pwl", log_dir=str(tmp_path / "run")), voice=Voice(lambda _: None))
     assert "goes on from the last checkpoint" in str(caught.value)
 
 
