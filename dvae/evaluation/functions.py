@@ -1,6 +1,6 @@
-"""What a trained model can do, as those see it who ask: functions by name, and what is known of a model by them.
+"""A trained model as the functions that it offers, by name, and what they tell of it.
 
-They are `dvae.evaluation.signatures`' in a training, and the signatures of a SavedModel that was loaded.
+In a training they are those of `dvae.evaluation.signatures`; of an exported model, its signatures.
 """
 
 from __future__ import annotations
